@@ -1,0 +1,26 @@
+"""Where the repository keeps what it ships and what it makes."""
+
+import os
+from pathlib import Path
+
+from binaural_core.errors import need
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+CONFIGS = Path(__file__).resolve().parent / "configs"
+
+
+def data_samples() -> Path:
+    """The folder ``data_samples``: beside the package in a clone, or where BINAURAL_DATA_SAMPLES says."""
+    folder = Path(os.environ.get("BINAURAL_DATA_SAMPLES", REPOSITORY / "data_samples"))
+    need(
+        folder.is_dir(),
+        f"the sample folder {folder} is not there",
+        why="the HRTF, the dry sounds and the rendered clips live in it",
+        fix="work in a clone of the repository, or set BINAURAL_DATA_SAMPLES to its data_samples folder",
+    )
+    return folder
+
+
+def outputs() -> Path:
+    """The folder ``outputs``: beside the package in a clone, or where BINAURAL_OUTPUTS says."""
+    return Path(os.environ.get("BINAURAL_OUTPUTS", REPOSITORY / "outputs"))
