@@ -109,8 +109,10 @@ PIECES: list[Melody | Rhythm | Speech] = [
     Melody("trumpet_morning", "trumpet", "train", 56, 116,
            "G4:.5 C5:.5 C5:.25 D5:.25 E5:1 D5:.5 C5:.5 G5:1.5 E5:.5 F5:.5 E5:.5 D5:.5 G4:.5 C5:1.5", legato=0.9),
     Melody("marimba_rain", "marimba", "train", 12, 126,
-           "C4:.25 G4:.25 C5:.25 E5:.25 D5:.25 C5:.25 G4:.25 E4:.25 A3:.25 E4:.25 A4:.25 C5:.25 B4:.25 A4:.25 E4:.25 C4:.25 "
-           "F3:.25 C4:.25 F4:.25 A4:.25 C5:.25 A4:.25 F4:.25 C4:.25 G3:.25 D4:.25 G4:.25 B4:.25 D5:.25 B4:.25 G4:.25 D4:.25 "
+           "C4:.25 G4:.25 C5:.25 E5:.25 D5:.25 C5:.25 G4:.25 E4:.25 A3:.25 E4:.25 A4:.25 "
+           "C5:.25 B4:.25 A4:.25 E4:.25 C4:.25 "
+           "F3:.25 C4:.25 F4:.25 A4:.25 C5:.25 A4:.25 F4:.25 C4:.25 G3:.25 D4:.25 G4:.25 "
+           "B4:.25 D5:.25 B4:.25 G4:.25 D4:.25 "
            "C4+C5:.5 G4+E5:.5 C4+C5:1"),
     Rhythm("drum_parade", "drum", "train", 108, 2, {
         "kick":  "x...x...x...x...",
@@ -149,12 +151,14 @@ PIECES: list[Melody | Rhythm | Speech] = [
            "C4:.5 F4:1 G4:.5 A4:1 G4:.5 F4:.5 D4:1 C4:.5 D4:.5 F4:1", legato=1.0, velocity=105),
     # test
     Melody("piano_market", "piano", "test", 0, 120,
-           "G2+B4:.5 D5:.5 G4:.5 B4:.5 E2+E5:.5 D5:.5 B4:.5 G4:.5 C3+E5:.5 G5:.5 E5:.5 C5:.5 D3+A4:.5 F#4:.5 D5:.5 C5:.5 "
+           "G2+B4:.5 D5:.5 G4:.5 B4:.5 E2+E5:.5 D5:.5 B4:.5 G4:.5 C3+E5:.5 G5:.5 E5:.5 C5:.5 "
+           "D3+A4:.5 F#4:.5 D5:.5 C5:.5 "
            "G2+G4+B4:2", velocity=98),
     Melody("violin_train_ride", "violin", "test", 40, 126,
            "G4:.5 Bb4:.5 D5:.5 G5:.5 F5:1 Eb5:.5 D5:.5 C5:.5 D5:.5 Eb5:.5 C5:.5 D5:1.5 A4:.5 Bb4:.5 G4:1", legato=1.0),
     Melody("guitar_river", "guitar", "test", 24, 96,
-           "A2:.5 E3:.5 A3:.5 C4:.5 E4:.5 C4:.5 D3:.5 A3:.5 F4:.5 D4:.5 A3:.5 F3:.5 E3+G#3+B3:1 A2+A3+C4:1", legato=1.6),
+           "A2:.5 E3:.5 A3:.5 C4:.5 E4:.5 C4:.5 D3:.5 A3:.5 F4:.5 D4:.5 A3:.5 F3:.5 "
+           "E3+G#3+B3:1 A2+A3+C4:1", legato=1.6),
     Rhythm("drum_workshop", "drum", "test", 100, 2, {
         "kick":  "x.....x...x.....",
         "snare": "....x..o.o..x..x",
