@@ -1,0 +1,36 @@
+"""The parameters of the course's notebooks, one class for each."""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from binaural_core.notebooks.parameters import Between, Parameters
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetUp(Parameters):
+    """00: what the headphone check plays."""
+
+    notebook: ClassVar[str] = "00_setup_and_headphones"
+    seconds: Annotated[float, Between(0.5, 6.0)] = 3.0
+    level_dbfs: Annotated[float, Between(-60.0, -12.0)] = -30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataLoading(Parameters):
+    """01: which clips are read and how windows are cut."""
+
+    notebook: ClassVar[str] = "01_data_loading"
+    window_frames: Annotated[int, Between(16, 512)] = 80
+    pictures: Annotated[int, Between(1, 30)] = 5
+    objects: Annotated[int, Between(1, 16)] = 4
+    batch_size: Annotated[int, Between(1, 64)] = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class MelSpectrograms(Parameters):
+    """02: the sound that the table is measured on."""
+
+    notebook: ClassVar[str] = "02_mel_spectrograms"
+    sound: Literal["noise", "dry"] = "noise"
+    seconds: Annotated[float, Between(0.5, 10.0)] = 1.5
+    griffin_lim_steps: Annotated[int, Between(1, 200)] = 16
