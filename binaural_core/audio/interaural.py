@@ -1,0 +1,209 @@
+"""Interaural cues: what differs between the two ears, and when.
+
+Conventions: waves are (2, N), row 0 the left ear; positive means left: an ITD above 0 says that the left ear hears
+first, an ILD above 0 that it is louder. Frames are Hann windows of 2,048 samples at 22,050 Hz (of the same duration at
+other rates) every half window; a frame is active within 30 dB of the loudest; T blocks of 8 frames follow moving
+sources. All numbers are float64. Silence has no direction: its ITD, ILD and IPD are 0, its IACC is 1 (0 if one ear alone
+is silent).
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import scipy.signal
+from numpy.typing import ArrayLike
+
+from binaural_core.errors import need
+from binaural_core.shapes import check
+
+FRAME_S = 2048 / 22_050
+BLOCK_FRAMES = 8
+ACTIVE_DB = 30.0
+LOWEST_HZ, HIGHEST_HZ = 100.0, 1500.0  # where the ear hears time differences of the fine structure
+LONGEST_S = 1e-3
+GRID_S = 10e-6
+BAND_CENTRES_HZ = 1000.0 * 2.0 ** (np.arange(-9, 10) / 3)  # third octaves, 125 to 8,000 Hz
+EAR_FLOOR = 1e-10  # an ear counts as no quieter than 100 dB under the loudest, so that no ILD is infinite
+
+
+class Spectra(NamedTuple):
+    """Framed spectra of both ears."""
+
+    spectrum_EFK: np.ndarray
+    frequencies_hz_K: np.ndarray
+    energy_F: np.ndarray  # of both ears
+
+    @property
+    def active_F(self) -> np.ndarray:
+        """True within 30 dB of the loudest frame; nowhere in silence."""
+        return self.energy_F > self.energy_F.max() * 10 ** (-ACTIVE_DB / 10)
+
+    @property
+    def low_K(self) -> np.ndarray:
+        """The bins from 100 to 1,500 Hz."""
+        return (self.frequencies_hz_K >= LOWEST_HZ) & (self.frequencies_hz_K <= HIGHEST_HZ)
+
+
+def spectra(wave_EN: ArrayLike, sample_rate_hz: int) -> Spectra:
+    """Spectra of the frames; zeros fill the last one. Raises InputError unless the wave is (2, N) and finite."""
+    wave_EN = ears(wave_EN)
+    hop = max(1, round(FRAME_S * sample_rate_hz / 2))
+    frames = 1 + max(0, math.ceil((wave_EN.shape[1] - 2 * hop) / hop))
+    padded_EN = np.pad(wave_EN, ((0, 0), (0, (frames + 1) * hop - wave_EN.shape[1])))
+    framed_EFN = np.lib.stride_tricks.sliding_window_view(padded_EN, 2 * hop, axis=1)[:, ::hop]
+    framed_EFN = framed_EFN * scipy.signal.get_window("hann", 2 * hop)
+    return Spectra(
+        np.fft.rfft(framed_EFN, axis=2), np.fft.rfftfreq(2 * hop, 1 / sample_rate_hz), (framed_EFN**2).sum(axis=(0, 2))
+    )
+
+
+def itd_us(wave_EN: ArrayLike, sample_rate_hz: int) -> float:
+    """Interaural time difference of the whole wave (still sources), in microseconds, within +-1 ms."""
+    framed = spectra(wave_EN, sample_rate_hz)
+    return float(1e6 * _phat_peak_s(_phat_FK(framed)[framed.active_F].sum(axis=0)[None], framed)[0])
+
+
+def itd_blocks(
+    wave_EN: ArrayLike, sample_rate_hz: int, *, active_F: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """(itd_us_T, energy_T): time difference of every block and the energy of its active frames.
+
+    active_F : which frames count, for instance those of a reference; the wave's own when None.
+    """
+    framed = spectra(wave_EN, sample_rate_hz)
+    active_F = framed.active_F if active_F is None else active_F
+    phat_TK = _by_block(_phat_FK(framed) * active_F[:, None])
+    return 1e6 * _phat_peak_s(phat_TK, framed), _by_block(framed.energy_F * active_F)
+
+
+def ild_db(wave_EN: ArrayLike, sample_rate_hz: int) -> float:
+    """Interaural level difference of the whole wave over all frequencies, in dB (the rate does not matter)."""
+    energy_E = (ears(wave_EN) ** 2).sum(axis=1)
+    return float(_level_difference_db(energy_E))
+
+
+def ild_bands(wave_EN: ArrayLike, sample_rate_hz: int) -> tuple[np.ndarray, np.ndarray]:
+    """(ild_db, level_db), each (bands, T): level difference per third octave and block, and level of both ears.
+
+    Bands are those of `band_centres_hz`. Levels are dB re an arbitrary reference, -inf in silence.
+    """
+    framed = spectra(wave_EN, sample_rate_hz)
+    power_EFK = np.abs(framed.spectrum_EFK) ** 2
+    edges_hz = [(c * 2 ** (-1 / 6), c * 2 ** (1 / 6)) for c in band_centres_hz(sample_rate_hz)]
+    f = framed.frequencies_hz_K
+    in_band = np.array([(f >= low) & (f < high) for low, high in edges_hz], np.float64).reshape(-1, len(f))
+    energy_EGT = np.stack([_by_block(power_FK @ in_band.T).T for power_FK in power_EFK])
+    with np.errstate(divide="ignore"):
+        return _level_difference_db(energy_EGT), 10 * np.log10(energy_EGT.sum(axis=0))
+
+
+def band_centres_hz(sample_rate_hz: int) -> np.ndarray:
+    """Centres of the third-octave bands from 125 to 8,000 Hz that lie wholly under half the rate."""
+    return BAND_CENTRES_HZ[sample_rate_hz / 2 >= BAND_CENTRES_HZ * 2 ** (1 / 6)]
+
+
+def cross_spectrum(wave_EN: ArrayLike, sample_rate_hz: int) -> tuple[np.ndarray, np.ndarray]:
+    """(cross_KF, frequencies_hz_K): left times conjugate right of every frame, 100 to 1,500 Hz."""
+    framed = spectra(wave_EN, sample_rate_hz)
+    return _cross_FK(framed).T, framed.frequencies_hz_K[framed.low_K]
+
+
+def ipd_rad(wave_EN: ArrayLike, sample_rate_hz: int) -> np.ndarray:
+    """Interaural phase difference (K, F) of every bin and frame, 100 to 1,500 Hz, in (-pi, pi]."""
+    return np.angle(cross_spectrum(wave_EN, sample_rate_hz)[0])
+
+
+def iacc(wave_EN: ArrayLike, sample_rate_hz: int) -> float:
+    """Interaural coherence: the largest normalised cross-correlation within +-1 ms, below 1.5 kHz.
+
+    1 for one source in the open, less the more diffuse the sound is.
+    """
+    left_N, right_N = _low_passed(ears(wave_EN), sample_rate_hz)
+    energy_left, energy_right = left_N @ left_N, right_N @ right_N
+    if not energy_left or not energy_right:
+        return float(energy_left == energy_right)
+    reach = min(math.ceil(LONGEST_S * sample_rate_hz), len(left_N) - 1)
+    correlation_N = scipy.signal.correlate(left_N, right_N, method="fft")
+    centre = len(right_N) - 1
+    lags_T = correlation_N[centre - reach : centre + reach + 1] / math.sqrt(energy_left * energy_right)
+    return float(min(1.0, _parabola_top(lags_T)))
+
+
+def spherical_head_itd_s(azimuth_deg: ArrayLike, elevation_deg: ArrayLike = 0.0, head_radius_m: float = 0.0875):
+    """How much later a far source reaches the far ear of a spherical head, in seconds, positive = left ear first."""
+    azimuth, elevation = np.radians(azimuth_deg), np.radians(elevation_deg)
+    lateral = np.arcsin(np.sin(azimuth) * np.cos(elevation))
+    return head_radius_m / 343.0 * (np.sin(lateral) + lateral)
+
+
+def ears(wave_EN: ArrayLike) -> np.ndarray:
+    """The wave as float64. Raises InputError unless it is (2, N), finite and not empty."""
+    if hasattr(wave_EN, "detach"):
+        wave_EN = wave_EN.detach().cpu()
+    wave_EN = np.asarray(wave_EN, np.float64)
+    check(wave_EN, "2 N", "wave")
+    need(wave_EN.shape[1] > 0, "the wave has no samples", why="there is nothing to measure", fix="give a longer one")
+    need(
+        bool(np.isfinite(wave_EN).all()),
+        "the wave has NaN or infinite samples",
+        why="every cue would be NaN",
+        fix="find where they come from; read_audio refuses such files by name",
+    )
+    return wave_EN
+
+
+def _cross_FK(framed: Spectra) -> np.ndarray:
+    left_FK, right_FK = framed.spectrum_EFK[:, :, framed.low_K]
+    return left_FK * right_FK.conj()
+
+
+def _phat_FK(framed: Spectra) -> np.ndarray:
+    """Cross-spectra of unit magnitude (Knapp and Carter 1976, PHAT); 0 where there is nothing."""
+    cross_FK = _cross_FK(framed)
+    magnitude_FK = np.abs(cross_FK)
+    return cross_FK / np.where(magnitude_FK > 0, magnitude_FK, 1)
+
+
+def _phat_peak_s(phat_TK: np.ndarray, framed: Spectra) -> np.ndarray:
+    """Where r(tau) = Re sum_k G_k exp(-i w_k tau) is largest within +-1 ms: a grid, then Newton's steps on r itself."""
+    omega_K = 2 * np.pi * framed.frequencies_hz_K[framed.low_K]
+    grid_G = np.linspace(-LONGEST_S, LONGEST_S, 2 * round(LONGEST_S / GRID_S) + 1)
+    grid_G = grid_G[np.argsort(np.abs(grid_G), kind="stable")]  # nothing to hear: the middle wins
+    correlation_TG = (phat_TK @ np.exp(-1j * np.outer(omega_K, grid_G))).real
+    start_T = grid_G[correlation_TG.argmax(axis=1)]
+    tau_T = start_T
+    for _ in range(5):
+        turned_TK = phat_TK * np.exp(-1j * np.outer(tau_T, omega_K))
+        slope_T = (turned_TK.imag * omega_K).sum(axis=1)
+        bend_T = -(turned_TK.real * omega_K**2).sum(axis=1)
+        step_T = np.where(bend_T < 0, -slope_T / np.where(bend_T < 0, bend_T, 1), 0)
+        tau_T = np.clip(tau_T + step_T, start_T - GRID_S, start_T + GRID_S).clip(-LONGEST_S, LONGEST_S)
+    return tau_T
+
+
+def _by_block(values_F: np.ndarray) -> np.ndarray:
+    """Sums over blocks of 8 frames along the first axis; the last block may be shorter."""
+    return np.add.reduceat(values_F, np.arange(0, len(values_F), BLOCK_FRAMES), axis=0)
+
+
+def _level_difference_db(energy_E: np.ndarray) -> np.ndarray:
+    floored_E = np.maximum(energy_E, max(energy_E.max() * EAR_FLOOR, np.finfo(np.float64).tiny))
+    return 10 * np.log10(floored_E[0] / floored_E[1])
+
+
+def _low_passed(wave_EN: np.ndarray, sample_rate_hz: int) -> np.ndarray:
+    if sample_rate_hz <= 2 * HIGHEST_HZ:
+        return wave_EN
+    sections = scipy.signal.butter(4, HIGHEST_HZ, fs=sample_rate_hz, output="sos")
+    return scipy.signal.sosfiltfilt(sections, wave_EN, axis=1, padtype=None)
+
+
+def _parabola_top(values_T: np.ndarray) -> float:
+    """The largest value, between samples where it is not at an end."""
+    top = int(values_T.argmax())
+    if not 0 < top < len(values_T) - 1:
+        return values_T[top]
+    before, at, after = values_T[top - 1 : top + 2]
+    bend = before - 2 * at + after
+    return at if bend == 0 else at - (after - before) ** 2 / (8 * bend)
