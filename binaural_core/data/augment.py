@@ -1,0 +1,71 @@
+"""Variations of a training window that keep sound and picture true to each other.
+
+Each is a pure function; what is random comes from the generator given. Mirroring swaps the ears with the picture. A
+picture that is cropped moves its image positions; directions in degrees stay, because neither head nor source moved.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from binaural_core.data.sample import Sample, Sight
+
+WHOLE = (0.0, 0.0, 1.0, 1.0)
+LUMA_3 = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
+
+
+def random_start_s(duration_s: float, window_s: float, sample_rate_hz: int, generator: np.random.Generator) -> float:
+    """A start, on the sample grid, from which the window fits into the clip."""
+    last = int((duration_s - window_s) * sample_rate_hz + 1e-6)
+    return float(generator.integers(0, max(last, 0) + 1)) / sample_rate_hz
+
+
+def random_region(most: float, generator: np.random.Generator) -> tuple[float, float, float, float]:
+    """A part of the picture, (x, y, width, height) in [0, 1], with at most ``most`` of each side cut away."""
+    width, height = 1.0 - most * generator.random(2)
+    x, y = generator.random(2) * (1.0 - width, 1.0 - height)
+    return float(x), float(y), float(width), float(height)
+
+
+def random_colour(strength: float, generator: np.random.Generator) -> tuple[float, float, float]:
+    """Factors of brightness, contrast and saturation, each in 1 +- ``strength``."""
+    brightness, contrast, saturation = 1.0 + strength * generator.uniform(-1.0, 1.0, 3)
+    return float(brightness), float(contrast), float(saturation)
+
+
+def recolour(pixels_PC: np.ndarray, factors: tuple[float, float, float]) -> np.ndarray:
+    """Pixels (P, 3) in [0, 1] with brightness, contrast and saturation scaled; clipped to [0, 1].
+
+    Contrast scales about the mean luma of all pixels given, saturation about each pixel's own luma.
+    """
+    brightness, contrast, saturation = factors
+    mean = float(pixels_PC.mean(axis=0) @ LUMA_3)
+    to_grey = np.repeat(LUMA_3[:, None], 3, axis=1)
+    matrix = brightness * contrast * (saturation * np.eye(3, dtype=np.float32) + (1.0 - saturation) * to_grey)
+    changed = pixels_PC @ matrix.astype(np.float32)
+    changed += np.float32(brightness * (1.0 - contrast) * mean)
+    return np.clip(changed, 0.0, 1.0, out=changed)
+
+
+def mirror_sight(sight: Sight) -> Sight:
+    """Left becomes right in the crops, the image positions and the azimuths."""
+    image_positions = sight.image_positions_LO2.copy()
+    image_positions[..., 0] = np.where(sight.mask_LO, image_positions[..., 0], 1.0 - image_positions[..., 0])
+    positions = sight.positions_LO3.copy()
+    positions[..., 0] = 0.0 - positions[..., 0]
+    return replace(
+        sight,
+        crops_LOCHW=np.ascontiguousarray(sight.crops_LOCHW[..., ::-1]),
+        image_positions_LO2=image_positions,
+        positions_LO3=positions,
+    )
+
+
+def mirror(sample: Sample) -> Sample:
+    """The window seen and heard in a mirror: the ears change places with everything that is seen."""
+    ears = sample.binaural_EN
+    return replace(
+        sample,
+        binaural_EN=None if ears is None else np.ascontiguousarray(ears[::-1]),
+        sight=mirror_sight(sample.sight),
+    )
