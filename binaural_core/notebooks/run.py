@@ -19,7 +19,7 @@ import yaml
 
 from binaural_core.errors import InputError, need
 from binaural_core.notebooks.parameters import LITERALS, Parameters, assignments, refuse_unknown
-from binaural_core.notebooks.record import open_notebook, read_metrics
+from binaural_core.notebooks.recording import open_notebook, read_metrics
 from binaural_core.places import outputs
 
 _NOWHERE = "http://127.0.0.1:9"  # a port on which nothing listens
@@ -59,7 +59,7 @@ def run_notebook(
     """Execute a notebook in a fresh kernel, in its own folder, and save it with its outputs.
 
     out : the executed notebook; ``outputs/notebooks/{name}.ipynb`` when None.   timeout_s : for each cell.
-    Raises InputError before anything runs when a parameter is unknown, ill-typed, out of range or not among the choices;
+    Raises InputError before anything runs when a parameter is unknown, ill-typed, out of range or no choice;
     papermill's ``PapermillExecutionError`` when a cell raises; `WidgetFailed` when only a widget did.
     """
     import papermill  # slow to import, and needed only here
@@ -143,7 +143,12 @@ def read_parameters(path: str | Path) -> dict[str, Any]:
         table = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
         raise InputError(f"parameters {path} cannot be read", why=str(error), fix="correct the file") from error
-    need(isinstance(table or {}, dict), f"parameters {path} is no table", why=repr(table), fix="write lines `name: value`")
+    need(
+        isinstance(table or {}, dict),
+        f"parameters {path} is no table",
+        why=repr(table),
+        fix="write lines `name: value`",
+    )
     return table or {}
 
 

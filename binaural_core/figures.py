@@ -1,0 +1,309 @@
+"""Every plot of the package and the course, drawn once.
+
+A function takes arrays and gives a matplotlib `Figure`; nothing is shown, saved or kept open. Conventions: both ears
+and all compared versions share one colour scale; levels are dB re 1; time is seconds; positive means left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from binaural_core.audio import MelConfig, mel_filters
+from binaural_core.audio.interaural import ild_bands, itd_blocks
+from binaural_core.errors import need
+from binaural_core.shapes import check
+
+EARS = ("left", "right")
+LEFT, RIGHT = "#0072b2", "#d55e00"  # told apart by colour-blind eyes too (Okabe & Ito)
+VERSIONS = ("#000000", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+COLOURS = "magma"  # perceptually uniform
+DB_PER_NEPER = 20 / np.log(10)  # a natural log of magnitude in dB
+RANGE_DB = 70.0  # what a colour scale spans below its loudest cell
+ACTIVE_DB = 30.0  # frames this far under the loudest have no level difference worth drawing
+
+
+def ears_figure(mels: Mapping[str, np.ndarray], mel: MelConfig | None = None, *, title: str = "") -> Figure:
+    """Log-mels of both ears of several versions on one colour scale, and their level difference over time below.
+
+    mels : name -> (2, M, F) natural-log mel, numpy or torch.
+    """
+    mel = mel or MelConfig()
+    levels = {name: DB_PER_NEPER * _array(mel_EMF) for name, mel_EMF in mels.items()}
+    need(bool(levels), "there is nothing to draw", why="no mel was given", fix="give at least one version")
+    for name, level_EMF in levels.items():
+        check(level_EMF, "2 M F", name)
+    top_db = max(level.max() for level in levels.values())
+    seconds = max(level.shape[-1] for level in levels.values()) * mel.hop_samples / mel.sample_rate_hz
+    figure = Figure(figsize=(9, 1.9 * len(levels) + 1.9), layout="constrained")
+    grid = figure.add_gridspec(len(levels) + 1, 2)
+    panels = []
+    for row, (name, level_EMF) in enumerate(levels.items()):
+        for ear in (0, 1):
+            panels.append(figure.add_subplot(grid[row, ear]))
+            image = _mel_panel(panels[-1], level_EMF[ear], mel, top_db)
+            panels[-1].set_title(f"{name}, {EARS[ear]} ear", fontsize=10)
+            if ear:
+                panels[-1].tick_params(labelleft=False)
+            else:
+                panels[-1].set_ylabel("frequency (kHz)")
+            panels[-1].set_xlim(0, seconds)
+    figure.colorbar(image, ax=panels, label="level (dB re 1)", pad=0.01)
+    curve = figure.add_subplot(grid[-1, :])
+    for (name, mel_EMF), colour in zip(mels.items(), VERSIONS, strict=False):
+        ild_F = mel_ild_db(_array(mel_EMF))
+        curve.plot(_frame_times_s(len(ild_F), mel), ild_F, color=colour, label=name, lw=1.6)
+    _about_zero(curve, "level difference (dB)\n← right    left →", at_least=6.0)
+    curve.set_xlim(0, seconds)
+    curve.set_xlabel("time (s)")
+    curve.legend(fontsize=8, ncols=4, loc="upper right")
+    figure.suptitle(title)
+    return figure
+
+
+def mel_ild_db(mel_EMF: np.ndarray, *, active_db: float = ACTIVE_DB) -> np.ndarray:
+    """Interaural level difference of every frame from log-mels, dB, positive left.
+
+    Energies are summed over bands; frames more than ``active_db`` under the loudest are NaN.   Returns (F,).
+    """
+    energy_EF = np.exp(2.0 * _array(mel_EMF).astype(float)).sum(axis=1)
+    loudness_F = energy_EF.sum(axis=0)
+    ild_F = 10 * np.log10(energy_EF[0] / energy_EF[1])
+    return np.where(loudness_F > loudness_F.max() * 10 ** (-active_db / 10), ild_F, np.nan)
+
+
+def cues_figure(waves: Mapping[str, np.ndarray], sample_rate_hz: int, *, title: str = "") -> Figure:
+    """Interaural time and level differences over time, one curve for each version.
+
+    waves : name -> (2, N).
+    """
+    figure = Figure(figsize=(9, 4.4), layout="constrained")
+    time_axis, level_axis = figure.subplots(2, 1, sharex=True)
+    for (name, wave_EN), colour in zip(waves.items(), VERSIONS, strict=False):
+        check(wave_EN, "2 N", name)
+        itd_us_T, energy_T = itd_blocks(wave_EN, sample_rate_hz)
+        ild_db_KT, level_db_KT = ild_bands(wave_EN, sample_rate_hz)
+        weight_KT = 10 ** (np.asarray(level_db_KT) / 10)
+        ild_T = (weight_KT * ild_db_KT).sum(axis=0) / np.maximum(weight_KT.sum(axis=0), 1e-30)
+        heard_T = np.asarray(energy_T) > 0
+        seconds_T = (np.arange(len(itd_us_T)) + 0.5) * wave_EN.shape[-1] / sample_rate_hz / len(itd_us_T)
+        style = {"color": colour, "label": name, "marker": "o", "ms": 3, "lw": 1.4}
+        time_axis.plot(seconds_T, np.where(heard_T, itd_us_T, np.nan), **style)
+        level_axis.plot(seconds_T, np.where(heard_T, ild_T, np.nan), **style)
+    _about_zero(time_axis, "time difference (µs)\n← right    left →", at_least=100.0)
+    _about_zero(level_axis, "level difference (dB)\n← right    left →", at_least=3.0)
+    level_axis.set_xlabel("time (s)")
+    time_axis.legend(fontsize=8, ncols=4, loc="upper right")
+    figure.suptitle(title)
+    return figure
+
+
+def directions_figure(azimuth_deg: Sequence[float], cues: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
+    """Cues against the direction of the source: one panel for each quantity, one curve for each name.
+
+    cues : quantity with its unit, such as "ITD (µs)" -> name -> values, one for each azimuth.
+    """
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    for axis, (quantity, curves) in zip(figure.subplots(1, len(cues), squeeze=False)[0], cues.items(), strict=True):
+        for (name, values), colour in zip(curves.items(), VERSIONS, strict=False):
+            axis.plot(azimuth_deg, values, color=colour, label=name, marker="o", ms=3)
+        _about_zero(axis, quantity, at_least=1.0)
+        axis.set_xlabel("azimuth (°): 0 ahead, + left")
+        axis.set_xticks(np.arange(-180, 181, 45))
+        axis.set_xlim(min(azimuth_deg), max(azimuth_deg))
+        axis.legend(fontsize=8)
+    return figure
+
+
+def waves_figure(waves: Mapping[str, np.ndarray], sample_rate_hz: int, *, start_s: float = 0.0) -> Figure:
+    """Waveforms over time, both ears of a version in one panel.
+
+    waves : name -> (2, N), or (N,) for mono.   start_s : the time of the first sample.
+    """
+    figure = Figure(figsize=(9, 1.5 * len(waves) + 0.6), layout="constrained")
+    axes = figure.subplots(len(waves), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    for axis, (name, wave) in zip(axes, waves.items(), strict=True):
+        wave = _array(wave)
+        seconds_N = start_s + np.arange(wave.shape[-1]) / sample_rate_hz
+        if wave.ndim == 1:
+            axis.plot(seconds_N, wave, color="black", lw=0.9, label="mono")
+        else:
+            axis.plot(seconds_N, wave[0], color=LEFT, lw=0.9, label="left ear")
+            axis.plot(seconds_N, wave[1], color=RIGHT, lw=0.9, label="right ear", alpha=0.8)
+        axis.set_title(name, fontsize=10)
+        axis.set_ylabel("amplitude")
+        axis.legend(fontsize=8, loc="upper right")
+        axis.grid(alpha=0.3)
+    axes[-1].set_xlabel("time (s)")
+    axes[-1].set_xlim(start_s, start_s + max(_array(w).shape[-1] for w in waves.values()) / sample_rate_hz)
+    return figure
+
+
+def filters_figure(mel: MelConfig | None = None) -> Figure:
+    """The mel filterbank over frequency: every filter, and what they add up to."""
+    mel = mel or MelConfig()
+    filters_MK = _array(mel_filters(mel))
+    hz_K = np.arange(filters_MK.shape[1]) * mel.sample_rate_hz / mel.n_fft
+    figure = Figure(figsize=(9, 3.0), layout="constrained")
+    near, whole = figure.subplots(1, 2)
+    for axis in (near, whole):
+        for index, filter_K in enumerate(filters_MK):
+            axis.plot(hz_K, filter_K, lw=0.9, color=(LEFT, RIGHT)[index % 2])
+        axis.set_xlabel("frequency (Hz)")
+        axis.grid(alpha=0.3)
+    near.set_xlim(0, 1500)
+    near.set_title(
+        "up to 1.5 kHz: about one filter every 37 Hz" if mel == MelConfig() else "up to 1.5 kHz", fontsize=10
+    )
+    whole.set_xlim(0, hz_K[-1])
+    whole.set_title(f"all {mel.n_mels} filters: each has the same area", fontsize=10)
+    near.set_ylabel("weight (1/Hz)")
+    return figure
+
+
+def levels_figure(levels: Mapping[str, np.ndarray], *, duration_s: float, top_hz: float) -> Figure:
+    """Levels over time and frequency side by side, on one colour scale and a linear frequency axis.
+
+    levels : name -> (K, F) in dB re 1, K evenly from 0 to ``top_hz``.
+    """
+    top_db = max(level.max() for level in levels.values())
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    axes = figure.subplots(1, len(levels), sharey=True, squeeze=False)[0]
+    for axis, (name, level_KF) in zip(axes, levels.items(), strict=True):
+        image = axis.imshow(
+            level_KF,
+            origin="lower",
+            aspect="auto",
+            extent=(0, duration_s, 0, top_hz / 1000),
+            cmap=COLOURS,
+            vmin=top_db - RANGE_DB,
+            vmax=top_db,
+        )
+        axis.set_title(name, fontsize=10)
+        axis.set_xlabel("time (s)")
+    axes[0].set_ylabel("frequency (kHz)")
+    figure.colorbar(image, ax=axes, label="level (dB re 1)", pad=0.01)
+    return figure
+
+
+def losses_figure(losses: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, step: str = "step") -> Figure:
+    """Losses over training on a logarithmic axis.   losses : name -> (steps, values)."""
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    axis = figure.subplots()
+    for (name, (steps, values)), colour in zip(losses.items(), VERSIONS, strict=False):
+        axis.plot(steps, values, color=colour, label=name, lw=1.4, marker="o" if len(steps) < 20 else "", ms=3)
+    axis.set_yscale("log")
+    axis.set_xlabel(step)
+    axis.set_ylabel("loss")
+    axis.grid(alpha=0.3, which="both")
+    axis.legend(fontsize=8)
+    return figure
+
+
+def errors_figure(errors: Mapping[str, Mapping[str, float]]) -> Figure:
+    """Errors of several versions as bars, one panel for each measure.
+
+    errors : version -> measure with its unit -> value.
+    """
+    measures = list(next(iter(errors.values())))
+    figure = Figure(figsize=(9, 0.36 * len(errors) + 1.1), layout="constrained")
+    for index, (axis, measure) in enumerate(zip(figure.subplots(1, len(measures), sharey=True), measures, strict=True)):
+        values = [errors[name][measure] for name in errors]
+        axis.barh(list(errors), values, color=LEFT)
+        for row, value in enumerate(values):
+            axis.annotate(f" {value:.3g}", (value, row), va="center", fontsize=8)
+        axis.set_xlim(0, 1.3 * max([*values, 1e-9]))
+        axis.set_xlabel(measure)
+        axis.spines[["top", "right"]].set_visible(False)
+        if index == 0:
+            axis.invert_yaxis()
+    return figure
+
+
+def pictures_figure(
+    images: Sequence[np.ndarray], boxes: Sequence[np.ndarray], titles: Sequence[str], labels: Sequence[Sequence[str]]
+) -> Figure:
+    """Pictures with their object boxes.   images : (H, W, 3) uint8;   boxes : (O, 4) as x1, y1, x2, y2 in [0, 1]."""
+    figure = Figure(figsize=(9, 9 / len(images) * 0.75 + 0.3), layout="constrained")
+    for axis, image_HW3, boxes_O4, title, names in zip(
+        figure.subplots(1, len(images), squeeze=False)[0], images, boxes, titles, labels, strict=True
+    ):
+        axis.imshow(image_HW3, extent=(0, 1, 1, 0), aspect=image_HW3.shape[0] / image_HW3.shape[1])
+        for index, (x1, y1, x2, y2) in enumerate(boxes_O4):
+            axis.add_patch(_rectangle(x1, y1, x2, y2, VERSIONS[(index + 2) % len(VERSIONS)]))
+            if index < len(names):
+                axis.text(x1, y1 - 0.02, names[index], fontsize=7, color="white")
+        axis.set_title(title, fontsize=10)
+        axis.set_xlabel("x")
+    figure.axes[0].set_ylabel("y (down)")
+    return figure
+
+
+def crops_figure(crops_LO: Sequence[Sequence[np.ndarray]], titles: Sequence[Sequence[str]]) -> Figure:
+    """Object crops as a table: a row for each object, a column for each picture.
+
+    crops_LO : [L][O] of (H, W, 3) uint8.
+    """
+    pictures, objects = len(crops_LO), len(crops_LO[0])
+    figure = Figure(figsize=(1.7 * pictures, 1.95 * objects), layout="constrained")
+    axes = figure.subplots(objects, pictures, squeeze=False)
+    for column in range(pictures):
+        for row in range(objects):
+            axes[row, column].imshow(crops_LO[column][row])
+            axes[row, column].set_title(titles[column][row], fontsize=8)
+            axes[row, column].set_xticks([])
+            axes[row, column].set_yticks([])
+    return figure
+
+
+def _mel_panel(axis: Axes, level_MF: np.ndarray, mel: MelConfig, top_db: float):
+    """One log-mel in dB, its bands labelled in kHz."""
+    bands, frames = level_MF.shape
+    image = axis.imshow(
+        level_MF,
+        origin="lower",
+        aspect="auto",
+        extent=(0, frames * mel.hop_samples / mel.sample_rate_hz, -0.5, bands - 0.5),
+        cmap=COLOURS,
+        vmin=top_db - RANGE_DB,
+        vmax=top_db,
+    )
+    hz = np.array([250, 500, 1000, 2000, 4000, 8000])
+    hz = hz[(hz > mel.f_min_hz) & (hz < (mel.f_max_hz or mel.sample_rate_hz / 2))]
+    axis.set_yticks(np.interp(hz, band_centres_hz(mel), np.arange(bands)), [f"{value / 1000:g}" for value in hz])
+    return image
+
+
+def band_centres_hz(mel: MelConfig) -> np.ndarray:
+    """Centre of gravity of every mel filter, Hz.   Returns (M,)."""
+    filters_MK = _array(mel_filters(mel)).astype(float)
+    hz_K = np.arange(filters_MK.shape[1]) * mel.sample_rate_hz / mel.n_fft
+    return filters_MK @ hz_K / filters_MK.sum(axis=1)
+
+
+def _frame_times_s(frames: int, mel: MelConfig) -> np.ndarray:
+    return (np.arange(frames) + 0.5) * mel.hop_samples / mel.sample_rate_hz
+
+
+def _about_zero(axis: Axes, label: str, *, at_least: float) -> None:
+    """A scale with zero in the middle, so that left and right look alike."""
+    drawn = [abs(value) for line in axis.lines for value in line.get_ydata() if np.isfinite(value)]
+    reach = 1.25 * max([at_least, *drawn])
+    axis.set_ylim(-reach, reach)
+    axis.axhline(0.0, color="grey", lw=0.8)
+    axis.set_ylabel(label, fontsize=9)
+    axis.grid(alpha=0.3)
+
+
+def _rectangle(x1: float, y1: float, x2: float, y2: float, colour: str):
+    from matplotlib.patches import Rectangle
+
+    return Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=colour, lw=1.5)
+
+
+def _array(values) -> np.ndarray:
+    """Numpy, from numpy or from a torch tensor on any device."""
+    return values.detach().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)
