@@ -34,7 +34,7 @@ def player(
 
     versions : name -> wave (2, N), float, row 0 = left; all of one length. reference : the version that is the truth,
     marked as such. The gain is `shared_gain_db`: one number for both ears of all versions, never one per clip.
-    Raises InputError for other shapes, lengths that differ, NaN, an unknown reference, or too much sound for a notebook.
+    Raises InputError for other shapes or lengths, NaN, an unknown reference, or more sound than a notebook holds.
 
     >>> ears = np.random.default_rng(0).normal(0, 0.1, (2, 22050)).astype("float32")
     >>> player({"mono copy": ears.mean(0, keepdims=True).repeat(2, 0), "two ears": ears}, 22050).gain_db < 24
