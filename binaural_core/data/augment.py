@@ -33,16 +33,16 @@ def random_colour(strength: float, generator: np.random.Generator) -> tuple[floa
     return float(brightness), float(contrast), float(saturation)
 
 
-def recolour(pixels_PC: np.ndarray, factors: tuple[float, float, float]) -> np.ndarray:
-    """Pixels (P, 3) in [0, 1] with brightness, contrast and saturation scaled; clipped to [0, 1].
+def recolour(planes_P3N: np.ndarray, factors: tuple[float, float, float]) -> np.ndarray:
+    """P pictures of N pixels in [0, 1] with brightness, contrast and saturation scaled; clipped to [0, 1].
 
-    Contrast scales about the mean luma of all pixels given, saturation about each pixel's own luma.
+    Contrast scales about the mean luma of all pictures, saturation about each pixel's own luma.
     """
     brightness, contrast, saturation = factors
-    mean = float(pixels_PC.mean(axis=0) @ LUMA_3)
-    to_grey = np.repeat(LUMA_3[:, None], 3, axis=1)
-    matrix = brightness * contrast * (saturation * np.eye(3, dtype=np.float32) + (1.0 - saturation) * to_grey)
-    changed = pixels_PC @ matrix.astype(np.float32)
+    mean = float(LUMA_3 @ planes_P3N.mean(axis=2).mean(axis=0))
+    to_grey = np.repeat(LUMA_3[None, :], 3, axis=0)
+    matrix = brightness * contrast * (saturation * np.eye(3) + (1.0 - saturation) * to_grey)
+    changed = matrix.astype(np.float32) @ planes_P3N
     changed += np.float32(brightness * (1.0 - contrast) * mean)
     return np.clip(changed, 0.0, 1.0, out=changed)
 

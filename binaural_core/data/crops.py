@@ -73,16 +73,16 @@ def normalise(
 ) -> np.ndarray:
     """uint8 pixels -> (L, O, 3, H, W) float32 with ImageNet's mean and deviation; empty slots are zero."""
     *shape, height, width, _ = pixels_LOHW3.shape
-    crops = np.zeros((*shape, 3, height, width), np.float32)
     there = ~mask_LO
-    if there.any():
-        pixels = pixels_LOHW3[there].reshape(-1, 3).astype(np.float32)
-        pixels /= 255.0
-        if colour is not None:
-            pixels = recolour(pixels, colour)
-        pixels -= IMAGENET_MEAN_3
-        pixels /= IMAGENET_DEVIATION_3
-        crops[there] = pixels.reshape(-1, height, width, 3).transpose(0, 3, 1, 2)
+    planes = pixels_LOHW3[there].reshape(-1, height * width, 3).transpose(0, 2, 1)
+    planes = np.ascontiguousarray(planes).astype(np.float32)
+    planes *= np.float32(1 / 255)
+    if colour is not None and len(planes):
+        planes = recolour(planes, colour)
+    planes -= IMAGENET_MEAN_3[:, None]
+    planes *= 1 / IMAGENET_DEVIATION_3[:, None]
+    crops = np.zeros((*shape, 3, height, width), np.float32)
+    crops[there] = planes.reshape(-1, 3, height, width)
     return crops
 
 
@@ -173,4 +173,4 @@ def _cut(image_HW3: np.ndarray, box, crop_px: int) -> np.ndarray:
     high, wide = part.shape[:2]
     inside = (box[0] - x, box[1] - y, min(box[2] - x, wide), min(box[3] - y, high))
     picture = Image.fromarray(np.ascontiguousarray(part))
-    return np.asarray(picture.resize((crop_px, crop_px), Image.Resampling.BILINEAR, box=inside))
+    return np.asarray(picture.resize((crop_px, crop_px), Image.Resampling.BILINEAR, box=inside, reducing_gap=1.0))

@@ -130,13 +130,13 @@ def test_a_picture_crop_moves_image_positions_and_no_direction():
 
 
 def test_recolour_does_what_it_says():
-    pixels = np.array([[0.2, 0.4, 0.6], [0.6, 0.4, 0.2]], np.float32)
-    np.testing.assert_allclose(augment.recolour(pixels, (1, 1, 1)), pixels, atol=1e-6)
-    np.testing.assert_allclose(augment.recolour(pixels, (1.5, 1, 1)), pixels * 1.5, atol=1e-6)
-    luma = pixels @ augment.LUMA_3
-    np.testing.assert_allclose(augment.recolour(pixels, (1, 1, 0)), np.repeat(luma[:, None], 3, 1), atol=1e-6)
-    np.testing.assert_allclose(augment.recolour(pixels, (1, 0, 1)), np.full((2, 3), luma.mean()), atol=1e-6)
-    assert augment.recolour(pixels, (9, 1, 1)).max() == 1.0
+    planes = np.array([[[0.2, 0.6], [0.4, 0.4], [0.6, 0.2]]], np.float32)
+    np.testing.assert_allclose(augment.recolour(planes, (1, 1, 1)), planes, atol=1e-6)
+    np.testing.assert_allclose(augment.recolour(planes, (1.5, 1, 1)), planes * 1.5, atol=1e-6)
+    luma = np.einsum("c,pcn->pn", augment.LUMA_3, planes)
+    np.testing.assert_allclose(augment.recolour(planes, (1, 1, 0)), np.repeat(luma[:, None], 3, 1), atol=1e-6)
+    np.testing.assert_allclose(augment.recolour(planes, (1, 0, 1)), np.full((1, 3, 2), luma.mean()), atol=1e-6)
+    assert augment.recolour(planes, (9, 1, 1)).max() == 1.0
 
 
 def test_training_windows_are_keyed_by_seed_epoch_and_sample():
