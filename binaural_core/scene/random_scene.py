@@ -1,0 +1,197 @@
+"""Scenes by chance: how many sources, which, where, still or moving, in the open or in a room. One seed, one scene."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from binaural_core import places
+from binaural_core.audio.io import audio_info
+from binaural_core.config import Config
+from binaural_core.errors import need
+from binaural_core.scene.geometry import Camera, angle_between_deg, unit_vectors
+from binaural_core.scene.plan import MAX_SOURCES, Keyframe, Scene, Source
+from binaural_core.scene.room import WALL_MARGIN_M, Room
+from binaural_core.seeds import numpy_stream
+
+SUFFIXES = {".wav", ".flac", ".ogg", ".mp3"}
+PICTURE_MARGIN_DEG = 3.0
+TRIES = 200
+FASTEST_DEG_S = 40.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrySound(Config):
+    """A recording without room, for scenes to choose from. Recordings should be about equally loud."""
+
+    sound: str
+    label: str
+    duration_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneConfig(Config):
+    """What random scenes are like."""
+
+    duration_s: float = 4.0
+    sources: tuple[int, int] = (1, 3)
+    """Fewest and most; each number is as likely."""
+    moving: float = 0.5
+    """Chance of a source to move."""
+    reverberant: float = 0.5
+    """Chance of a scene to be in a room."""
+    max_azimuth_deg: float | None = None
+    """None: all in the picture, 3 degrees off its edge. Up to 180: all around."""
+    elevation_deg: tuple[float, float] = (-10.0, 15.0)
+    distance_m: tuple[float, float] = (1.0, 3.5)
+    min_separation_deg: float = 15.0
+    """Angle that two sources keep at any time."""
+    level_db: tuple[float, float] = (-6.0, 0.0)
+    rt60_s: tuple[float, float] = (0.2, 0.7)
+    camera: Camera = Camera()
+    mono: Literal["mean", "omni"] = "mean"
+
+    def validate(self) -> None:
+        low, high = self.sources
+        need(
+            1 <= low <= high <= MAX_SOURCES,
+            f"sources={self.sources}",
+            why=f"scenes have 1 to {MAX_SOURCES}",
+            fix="give the fewest and the most, such as (1, 3)",
+        )
+        for name in ("elevation_deg", "distance_m", "level_db", "rt60_s"):
+            low, high = getattr(self, name)
+            need(low <= high, f"{name}={getattr(self, name)}", why="it is a range", fix="give the lower value first")
+        need(
+            0 < self.widest_deg <= 180 and self.min_separation_deg * (self.sources[1] - 1) <= 1.4 * self.widest_deg,
+            f"{self.sources[1]} sources, {self.min_separation_deg:g} degrees apart, within {self.widest_deg:g} degrees",
+            why="they do not fit",
+            fix="lower min_separation_deg or the number of sources, or raise max_azimuth_deg (at most 180)",
+        )
+
+    @property
+    def widest_deg(self) -> float:
+        if self.max_azimuth_deg is not None:
+            return self.max_azimuth_deg
+        return self.camera.h_fov_deg / 2 - PICTURE_MARGIN_DEG
+
+
+def find_dry_sounds(folder: str | Path) -> tuple[DrySound, ...]:
+    """The sound files below a folder, sorted; the label is the file's name up to the first "_"."""
+    folder = Path(folder)
+    files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES)
+    need(
+        len(files) > 0,
+        f"there is no sound file below {folder}",
+        why="scenes are made of dry sounds",
+        fix=f"put {', '.join(sorted(SUFFIXES))} files there",
+    )
+    return tuple(
+        DrySound(sound=_portable(file), label=file.stem.split("_")[0], duration_s=audio_info(file).duration_s)
+        for file in files
+    )
+
+
+def random_scene(config: SceneConfig, dry_sounds: Sequence[DrySound], seed: int) -> Scene:
+    """Draw a scene; the same config, sounds and seed give the same one. Different sounds in one scene where possible."""
+    need(len(dry_sounds) > 0, "there are no dry sounds", why="a scene sounds", fix="give at least one")
+    chance = numpy_stream(seed, "random scene")
+    count = int(chance.integers(config.sources[0], config.sources[1] + 1))
+    room = _room(config, chance) if chance.random() < config.reverberant else None
+    chosen = chance.choice(len(dry_sounds), count, replace=count > len(dry_sounds))
+    moving = chance.random(count) < config.moving
+    for _ in range(TRIES):
+        paths = [_path(config, room, bool(moves), chance) for moves in moving]
+        sources = tuple(
+            _source(dry_sounds[which], path, config, chance) for which, path in zip(chosen, paths, strict=True)
+        )
+        if _apart(sources, config):
+            break
+    else:
+        spread_deg = np.linspace(-config.widest_deg, config.widest_deg, count + 2)[1:-1]
+        sources = tuple(
+            dataclasses.replace(source, path=_keyframes([0.0], [azimuth_deg], 0.0, config, room, chance))
+            for source, azimuth_deg in zip(sources, chance.permutation(spread_deg), strict=True)
+        )
+    return Scene(
+        sources=sources, duration_s=config.duration_s, room=room, camera=config.camera, mono=config.mono, seed=seed
+    )
+
+
+def _room(config: SceneConfig, chance: np.random.Generator) -> Room:
+    size_m = tuple(float(x) for x in chance.uniform((4.5, 4.0, 2.5), (10.0, 8.0, 4.0)).round(2))
+    return Room(size_m=size_m, rt60_s=float(chance.uniform(*config.rt60_s)))
+
+
+def _path(config: SceneConfig, room: Room | None, moves: bool, chance: np.random.Generator) -> tuple[Keyframe, ...]:
+    """One keyframe, or two or three over the scene; the elevation stays."""
+    legs = int(chance.integers(1, 3)) if moves else 0
+    azimuths_deg = [chance.uniform(-config.widest_deg, config.widest_deg)]
+    reach_deg = FASTEST_DEG_S * config.duration_s / max(legs, 1)
+    for _ in range(legs):
+        low_deg = max(-config.widest_deg, azimuths_deg[-1] - reach_deg)
+        high_deg = min(config.widest_deg, azimuths_deg[-1] + reach_deg)
+        azimuths_deg.append(chance.uniform(low_deg, high_deg))
+    times_s = np.linspace(0, config.duration_s, legs + 1)
+    return _keyframes(times_s, azimuths_deg, chance.uniform(*config.elevation_deg), config, room, chance)
+
+
+def _keyframes(
+    times_s: Sequence[float],
+    azimuths_deg: Sequence[float],
+    elevation_deg: float,
+    config: SceneConfig,
+    room: Room | None,
+    chance: np.random.Generator,
+) -> tuple[Keyframe, ...]:
+    """Keyframes at drawn distances, such that the whole way between them is in the room."""
+    nearest_m, farthest_m = config.distance_m
+    if room is not None:
+        way_deg = np.linspace(min(azimuths_deg), max(azimuths_deg), 61)
+        farthest_m = min(farthest_m, float(_to_the_walls_m(room, way_deg, elevation_deg).min()))
+    return tuple(
+        Keyframe(
+            time_s=float(time_s),
+            azimuth_deg=float(azimuth_deg),
+            elevation_deg=float(elevation_deg),
+            distance_m=float(chance.uniform(min(nearest_m, farthest_m), farthest_m)),
+        )
+        for time_s, azimuth_deg in zip(times_s, azimuths_deg, strict=True)
+    )
+
+
+def _to_the_walls_m(room: Room, azimuth_deg: np.ndarray, elevation_deg: float) -> np.ndarray:
+    """How far (S,) sound goes from the head until it is near a wall."""
+    way_S3 = unit_vectors(azimuth_deg, elevation_deg)
+    reach_S3 = np.where(way_S3 > 0, np.array(room.size_m) - room.place_m, room.place_m) - 1.5 * WALL_MARGIN_M
+    return (reach_S3 / np.maximum(np.abs(way_S3), 1e-9)).min(axis=1)
+
+
+def _source(dry: DrySound, path: tuple[Keyframe, ...], config: SceneConfig, chance: np.random.Generator) -> Source:
+    spare_s = dry.duration_s - config.duration_s
+    offset_s = float(chance.uniform(0, abs(spare_s)))
+    return Source(
+        sound=dry.sound,
+        label=dry.label,
+        path=path,
+        gain_db=float(chance.uniform(*config.level_db)),
+        start_s=0.0 if spare_s >= 0 else offset_s,
+        from_s=offset_s if spare_s >= 0 else 0.0,
+    )
+
+
+def _apart(sources: Sequence[Source], config: SceneConfig) -> bool:
+    times_s = np.linspace(0, config.duration_s, 33)
+    ways = [s.positions(times_s)[:, :2] for s in sources]
+    return all(angle_between_deg(a, b).min() >= config.min_separation_deg for a, b in combinations(ways, 2))
+
+
+def _portable(file: Path) -> str:
+    """The path below data_samples where the file lies there, so that a saved scene can be rendered on any machine."""
+    file = file.resolve()
+    samples = places.data_samples().resolve()
+    return file.relative_to(samples).as_posix() if file.is_relative_to(samples) else str(file)
