@@ -174,11 +174,12 @@ def fit(stage: Stage, data: Data, run: RunConfig, *, tree: dict[str, Any], progr
     base_rates = {name: [g["lr"] for g in o.param_groups] for name, o in optimizers.items()}
     ema = Ema({name: stage.modules[name] for name in stage.averaged}, run.ema_decay)
     stabilizer = Stabilizer(run.patience)
-    state = State(stage, optimizers, ema, stabilizer, tree, run.folder)
+    sums = Sums()
+    state = State(stage, optimizers, ema, stabilizer, sums, tree, run.folder)
     state.resume(device)
     log = Log(run.folder, from_step=state.step)
     total_steps = run.epochs * data.batches_per_epoch
-    waited, began, sums = 0.0, time.perf_counter(), Sums()
+    waited, began = 0.0, time.perf_counter()
     bar = tqdm(total=total_steps, initial=state.step, desc=run.id, disable=not progress, unit="step", mininterval=1.0)
 
     for epoch in range(state.step // data.batches_per_epoch, run.epochs):
@@ -289,6 +290,7 @@ class State:
     optimizers: dict[str, torch.optim.Optimizer]
     ema: Ema
     stabilizer: Stabilizer
+    sums: Sums  # losses since the last row of the log
     tree: dict[str, Any]
     folder: Path
     step: int = 0
@@ -312,6 +314,7 @@ class State:
                 "step": self.step,
                 "best": self.best,
                 "skipped": self.stabilizer.skipped,
+                "sums": self.sums.totals,
                 "weights": self.weights(),
                 "optimizers": {name: o.state_dict() for name, o in self.optimizers.items()},
                 "ema": self.ema.state_dict(),
@@ -338,6 +341,7 @@ class State:
             optimizer.load_state_dict(state["optimizers"][name])
         self.ema.load_state_dict(state["ema"])
         self.step, self.best, self.stabilizer.skipped = state["step"], state["best"], state["skipped"]
+        self.sums.totals = state["sums"]
         files = {name: self.folder / name for name in state["hashes"]}
         if any(not f.is_file() or checkpoint.digest(f) != state["hashes"][n] for n, f in files.items()):
             self.stage.export(self.folder, "latest", self.weights())
