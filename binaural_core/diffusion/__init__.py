@@ -1,8 +1,9 @@
 """Diffusion and flow matching as plain functions: the network arrives as a callable, the noise as an argument.
 
-From the schedule to a sample: `schedule` (how much noise at which step), `parameterization` (what the network predicts),
-`objective` (the loss), `guidance` (dropping conditions and steering with them), `samplers` (noise to data), `bridge`
-(mono to both ears by flow matching), `noise` (random numbers keyed per sample), `recipe` (all of it behind one interface).
+From the schedule to a sample: `schedule` (how much noise at which step), `parameterization` (what the network
+predicts), `objective` (the loss), `guidance` (dropping conditions and steering with them), `samplers` (noise to
+data), `bridge` (mono to both ears by flow matching), `noise` (random numbers keyed per sample), `recipe` (all of it
+behind one interface).
 """
 
 from binaural_core.diffusion import bridge, guidance, noise, objective, parameterization, recipe, samplers, schedule

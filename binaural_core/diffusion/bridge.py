@@ -1,8 +1,8 @@
 """From the mono mel to both ears by flow matching: a straight bridge whose start already knows most of the answer.
 
-A point starts at the noised mono, x_0 = mono + sigma e, and moves in time t from 0 to 1 to the target x_1 along x_t = (1 - t) x_0 + t x_1
-(Lipman et al. 2022; Liu et al. 2022). A network learns the velocity x_1 - x_0, and sampling integrates it. Times here run
-towards the data, against diffusion's.
+A point starts at the noised mono, x_0 = mono + sigma e, and moves in time t from 0 to 1 to the target x_1 along x_t =
+(1 - t) x_0 + t x_1 (Lipman et al. 2022; Liu et al. 2022). A network learns the velocity x_1 - x_0, and sampling
+integrates it. Times here run towards the data, against diffusion's.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,8 @@
 """Conditions that are sometimes hidden in training, and steering with the difference at sampling.
 
-There are two conditions: the mono mel and what is seen. ``kept_B2`` (bool, columns in that order) says which of them the
-network may use for each sample. A network that met both worlds can be pushed from one to the other (Ho & Salimans 2022).
+There are two conditions: the mono mel and what is seen. ``kept_B2`` (bool, columns in that order) says which of them
+the network may use for each sample. A network that met both worlds can be pushed from one to the other (Ho & Salimans
+2022).
 """
 
 from collections.abc import Callable
@@ -18,7 +19,8 @@ Dropped = Literal["together", "apart", "sight"]
 def keep_conditions(uniform_B2: Tensor, threshold: float, dropped: Dropped) -> Tensor:
     """kept_B2 from uniform numbers in [0, 1): a condition is hidden where its number is below ``threshold``.
 
-    together: one number (the first) hides both, as in the original. apart: each has its own. sight: the mono always stays.
+    together: one number (the first) hides both, as in the original. apart: each has its own. sight: the mono always
+    stays.
     """
     if dropped == "together":
         uniform_B2 = uniform_B2[:, :1].expand(-1, 2)
@@ -29,7 +31,7 @@ def keep_conditions(uniform_B2: Tensor, threshold: float, dropped: Dropped) -> T
 
 
 def guided(network: Network, scale: float, dropped: Dropped) -> Callable[[Tensor, Tensor], Tensor]:
-    """The network with its conditions pushed: hidden + scale (kept - hidden) (Ho & Salimans 2022, eq. 6, scale = 1 + w).
+    """The network with its conditions pushed: hidden + scale (kept - hidden); Ho & Salimans 2022, eq. 6, w = scale - 1.
 
     scale 1 is the plain conditional network and 0 the unconditional one, at one evaluation each; others cost two.
     """

@@ -1,8 +1,9 @@
 """What a diffusion network predicts, and the exact way from one prediction to another.
 
-With x_t = a x_0 + b e (`schedule`), a network may name the noise e, the data x_0, or the velocity v = a e - b x_0 (Salimans &
-Ho 2022, sec. 4). Given x_t each determines the other two. At the noisy end a is tiny: x_0 from predicted noise divides by
-it and multiplies the network's error by 1 / a (20,291 at the last step of the cosine schedule); v does not.
+With x_t = a x_0 + b e (`schedule`), a network may name the noise e, the data x_0, or the velocity v = a e - b x_0
+(Salimans & Ho 2022, sec. 4). Given x_t each determines the other two. At the noisy end a is tiny: x_0 from predicted
+noise divides by it and multiplies the network's error by 1 / a (20,291 at the last step of the cosine schedule); v
+does not.
 """
 
 from typing import Literal

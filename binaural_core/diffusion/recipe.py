@@ -1,8 +1,8 @@
 """How stage 1 learns and how it samples, behind one interface: `bridge` (ours) and `diffbinaural` (the original's).
 
-Conventions: values are in unit scale, log-mels mapped to [-1, 1]; the network is ``network(x_BEMF, t_B, kept_B2)`` with t in
-[0, 1] and kept_B2 saying which conditions it may use (`guidance`). Everything random arrives as `Draws` or generators, keyed per
-sample, so that one process and many see the same numbers.
+Conventions: values are in unit scale, log-mels mapped to [-1, 1]; the network is ``network(x_BEMF, t_B, kept_B2)``
+with t in [0, 1] and kept_B2 saying which conditions it may use (`guidance`). Everything random arrives as `Draws` or
+generators, keyed per sample, so that one process and many see the same numbers.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,8 +1,9 @@
 """From noise to data with a trained denoiser.
 
 Every sampler has one signature: ``denoise(x, t) -> x_0``, the noise ``x_T``, the steps to visit (falling, as
-`schedule.trailing` or `schedule.log_sigma` make them; data comes after the last), the schedule, then by keyword a ``generator`` for
-what is random and a ``watch(t, x, x_0)`` called before each step is taken. Nothing is kept between calls.
+`schedule.trailing` or `schedule.log_sigma` make them; data comes after the last), the schedule, then by keyword a
+``generator`` for what is random and a ``watch(t, x, x_0)`` called before each step is taken. Nothing is kept between
+calls.
 
 | sampler | order | evaluations | random | grid |
 |---|---|---|---|---|
@@ -63,8 +64,8 @@ def ddim(
 ) -> Tensor:
     """Denoising diffusion implicit sampling (Song et al. 2020, eq. 12): eta 0 is deterministic, 1 as random as DDPM.
 
-    clip : x_0 is clipped to +-clip at every step. The noise is then derived again from the clipped x_0, unless ``keep_noise``
-    holds on to what the network said.
+    clip : x_0 is clipped to +-clip at every step. The noise is then derived again from the clipped x_0, unless
+    ``keep_noise`` holds on to what the network said.
     """
     x = x_T
     for t, t_next in _pairs(steps, schedule):
@@ -109,9 +110,9 @@ def dpmpp_2m(
     generator: NoiseSource = None,
     watch: Watch | None = None,
 ) -> Tensor:
-    """DPM-Solver++ 2M (Lu et al. 2022, 2211.01095, alg. 2): one evaluation per step, the last x_0 gives the second order.
+    """DPM-Solver++ 2M (Lu et al. 2022, 2211.01095, alg. 2): one evaluation per step.
 
-    Deterministic; ``generator`` is there for the common signature.
+    The x_0 of the step before gives the second order. Deterministic; ``generator`` is there for the common signature.
     """
     half_log_snr = 0.5 * schedule.log_snr  # lambda
     x, before, h_before = x_T, None, None
@@ -138,9 +139,9 @@ def heun(
     generator: NoiseSource = None,
     watch: Watch | None = None,
 ) -> Tensor:
-    """Heun's method on dz/dsigma = (z - x_0) / sigma with z = x / a (Karras et al. 2022, alg. 1): two evaluations per step.
+    """Heun's method on dz/dsigma = (z - x_0) / sigma with z = x / a (Karras et al. 2022, alg. 1).
 
-    Deterministic; ``generator`` is there for the common signature.
+    Two evaluations per step, one for the last. Deterministic; ``generator`` is there for the common signature.
     """
     x = x_T
     for t, t_next in _pairs(steps, schedule):

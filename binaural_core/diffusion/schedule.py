@@ -1,8 +1,9 @@
 """How much signal and how much noise there is at every diffusion step.
 
-Step t of T mixes data and noise as x_t = a_t x_0 + b_t e with a_t² = alpha_bar_t and b_t² = 1 - alpha_bar_t (Ho et al. 2020,
-eq. 4). t runs from 0 (almost clean) to T - 1 (almost only noise); `CLEAN` = -1 is the data itself. Tables are float64, for
-b_t is a difference of nearly equal numbers at both ends; what leaves them has the dtype of the tensor it will multiply.
+Step t of T mixes data and noise as x_t = a_t x_0 + b_t e with a_t² = alpha_bar_t and b_t² = 1 - alpha_bar_t (Ho et
+al. 2020, eq. 4). t runs from 0 (almost clean) to T - 1 (almost only noise); `CLEAN` = -1 is the data itself. Tables
+are float64, for b_t is a difference of nearly equal numbers at both ends; what leaves them has the dtype of the
+tensor it will multiply.
 """
 
 from collections.abc import Callable
@@ -147,9 +148,10 @@ def linspace(count: int, schedule: Schedule) -> list[int]:
 
 
 def log_sigma(count: int, schedule: Schedule, high: float = 10.0, low: float = 0.03) -> list[int]:
-    """``count`` steps evenly spaced in ln sigma from ``high`` to ``low``, each moved to the nearest step of the schedule.
+    """``count`` steps evenly spaced in ln sigma from ``high`` to ``low``, each moved to the schedule's nearest.
 
-    The grid for solvers of higher order: with 10 steps it beats 25 even ones. Steps that fall together are visited once.
+    The grid for solvers of higher order: with 10 steps it beats 25 even ones. Steps that fall together are visited
+    once.
     """
     wanted = torch.linspace(_log(high), _log(low), _sized(count, schedule), dtype=torch.float64)
     nearest = (torch.log(schedule.sigma)[None, :] - wanted[:, None]).abs().argmin(dim=1)

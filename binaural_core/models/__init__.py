@@ -7,6 +7,7 @@ _MODULES = (
     "bigvgan",
     "bigvgan_config",
     "blocks",
+    "diffbinaural",
     "discriminators",
     "mono_phase",
     "unet",
