@@ -4,7 +4,7 @@ The generator widens one mel frame to hop_size samples in stages. Each stage is 
 of a few residual blocks whose Snake activations favour periodic signals and do not alias. Letters: x_BCN is the signal
 between stages, N growing from F mel frames to F x hop_size samples.
 
-Source: Lee et al. 2023, BigVGAN (2206.04658), sec. 3 and table 6; v2: the authors' release notes.
+Source: Lee et al. 2023, BigVGAN (2206.04658), sec. 3; v2 as its authors released it.
 """
 
 from pathlib import Path

@@ -5,13 +5,14 @@ w = g v / |v|, one g per index of the weight's first axis. Split, a convolution 
 renaming; folded, it has a plain ``weight``, which is faster. `split` and `fold` go between the two.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 
 def length(weight: Tensor) -> Tensor:
     """|v| per index of the first axis, with the other axes kept as 1."""
-    return weight.norm(dim=tuple(range(1, weight.dim())), keepdim=True)
+    return torch.linalg.vector_norm(weight, dim=tuple(range(1, weight.dim())), keepdim=True)
 
 
 class WeightNorm(nn.Module):

@@ -2,9 +2,9 @@
 
 A pointwise curve makes new frequencies, and those above half of the rate fold back as tones that belong to nothing.
 `AliasFree` applies the curve at twice the rate and removes what lies above the old Nyquist frequency before it goes
-back (Lee et al. 2023, BigVGAN, 2206.04658, sec. 3.2).
+back (Lee et al. 2023, BigVGAN, 2206.04658).
 
-Sources: Snake, Ziyin et al. 2020 (2006.08195), eq. 3; SnakeBeta and the log scale, the BigVGAN paper's code.
+Sources: Snake, Ziyin et al. 2020 (2006.08195); SnakeBeta and the log scale come with the published BigVGAN.
 """
 
 import torch

@@ -4,8 +4,8 @@ Conventions: x_BCN is any signal of B batches, C channels and N samples; every c
 held (the first and the last sample are repeated), so a signal of one sample works too. The filters are stored with the
 weights because published checkpoints store them.
 
-Sources: Kaiser's window formulas (Oppenheim and Schafer, Discrete-Time Signal Processing, 7.6); Lee et al. 2023,
-BigVGAN (2206.04658), sec. 3.2; Karras et al. 2021 (2106.12423) for the idea.
+Sources: Kaiser's formulas (Oppenheim and Schafer, Discrete-Time Signal Processing, ch. 7); Karras et al. 2021
+(2106.12423) for alias-free networks; Lee et al. 2023, BigVGAN (2206.04658), for sound.
 """
 
 import math
@@ -33,7 +33,7 @@ def kaiser_sinc(cutoff: float = CUTOFF, half_width: float = HALF_WIDTH, taps: in
         why="the cutoff lies between 0 and half the rate, and the window needs a width and two taps",
         fix="use 0 < cutoff <= 0.5, half_width > 0 and taps >= 2",
     )
-    # The reference counts half_width twice over (4 x, not 2 x) and half of the taps; both are kept.
+    # Kaiser's formula asks for taps - 1; the published filters were made with half of the taps, so that is kept.
     attenuation_db = 2.285 * (taps // 2 - 1) * math.pi * 4 * half_width + 7.95
     if attenuation_db > 50:
         beta = 0.1102 * (attenuation_db - 8.7)
