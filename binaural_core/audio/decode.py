@@ -19,6 +19,9 @@ from binaural_core.errors import InputError, need
 BLOCK_SAMPLES = 65_536
 PREROLL_S = 0.25  # a transform codec is exact only some packets after a jump
 GAP_S = 0.05  # a hole in a film's sound longer than this is kept as silence, so that picture and sound stay together
+OGG_PAGE_BYTES = 65_307  # the longest there is
+CUT_WHY = "it is truncated or damaged, and the rest would be read as if it were not missing"
+CUT_FIX = "copy it again, or re-encode what is left of it (for instance with ffmpeg) to accept the loss"
 ENDLESS_BYTES = 0x7FFF_F000  # recorders that cannot go back to the header write a size like this
 
 
@@ -53,6 +56,7 @@ def open_sound(path: str | Path) -> Decoder:
         fix="copy or record it again",
     )
     _refuse_cut_wav(path)
+    _refuse_cut_ogg(path)
     try:
         return _SoundFile(path)
     except (soundfile.SoundFileError, TypeError):  # TypeError: a headerless .raw
@@ -123,32 +127,36 @@ class _Film:
 
     def _end_s(self) -> float | None:
         """Where the header says that the sound ends, None where it does not say."""
-        if self._stream.duration is None:
+        begins_s = float((self._stream.start_time or 0) * self._stream.time_base)
+        if self._stream.duration is not None:
+            return begins_s + float(self._stream.duration * self._stream.time_base) - self._zero_s
+        clock = self._stream.metadata.get("DURATION", "").split(":")  # mkv: hours:minutes:seconds
+        if len(clock) != 3 or not all(part.replace(".", "", 1).isdigit() for part in clock):
             return None
-        return float(((self._stream.start_time or 0) + self._stream.duration) * self._stream.time_base) - self._zero_s
+        return 3600 * float(clock[0]) + 60 * float(clock[1]) + float(clock[2]) - self._zero_s
 
     def blocks(self, start: int = 0) -> Iterator[np.ndarray]:
-        rate, position, begun = self.sample_rate_hz, start, False
+        rate, position, clock = self.sample_rate_hz, start, None  # the next samples to give and to decode
         try:
-            if start:
+            if start and self._stream.time_base * rate <= 1:  # a clock of milliseconds cannot say where a jump landed
                 seek_s = max(0.0, start / rate + self._zero_s - PREROLL_S)
                 self._container.seek(int(seek_s / self._stream.time_base), stream=self._stream)
             for at, block_Cn in self._decoded():
-                gap = 0 if at is None else at - position
-                if gap > 0 and (not begun or gap > GAP_S * rate):
-                    yield np.zeros((self.channels, gap), np.float32)
-                    position += gap
-                elif gap < 0 and not begun:
-                    block_Cn = block_Cn[:, -gap:]
-                if block_Cn.shape[1]:
-                    begun = True
-                    yield _finite(block_Cn, position, self._path, rate)
-                    position += block_Cn.shape[1]
+                if clock is None or (at is not None and at - clock > GAP_S * rate):
+                    clock = at or 0
+                if clock > position:
+                    yield np.zeros((self.channels, clock - position), np.float32)
+                    position = clock
+                fresh_Cn = block_Cn[:, max(0, position - clock) :]
+                clock += block_Cn.shape[1]
+                if fresh_Cn.shape[1]:
+                    yield _finite(fresh_Cn, position, self._path, rate)
+                    position += fresh_Cn.shape[1]
         except av.FFmpegError as error:
             raise _cut(self._path, position / rate, self.duration_s) from error
         if self._ends_s is not None and position / rate < min(self._ends_s - 0.1, self._ends_s * 0.98):
             raise _cut(self._path, position / rate, self._ends_s)
-        if not begun and not start:
+        if clock is None and not start:
             raise _soundless(self._path)
 
     def _decoded(self) -> Iterator[tuple[int | None, np.ndarray]]:
@@ -189,6 +197,19 @@ def _refuse_cut_wav(path: Path) -> None:
             file.seek(length + length % 2, 1)
 
 
+def _refuse_cut_ogg(path: Path) -> None:
+    """Nothing at the head of an ogg says how long it is, but a cut leaves half a page at its end."""
+    with open(path, "rb") as file:
+        if file.read(4) != b"OggS":
+            return
+        file.seek(-min(path.stat().st_size, OGG_PAGE_BYTES), 2)
+        tail = file.read()
+    page = tail[tail.rfind(b"OggS") :]
+    lengths = page[27 : 27 + page[26]] if len(page) > 26 else b""
+    if len(page) < 27 or len(lengths) < page[26] or len(page) < 27 + len(lengths) + sum(lengths):
+        raise InputError(f"sound file {path} breaks off in the middle of a page", why=CUT_WHY, fix=CUT_FIX)
+
+
 def _finite(block_Cn: np.ndarray, position: int, path: Path, sample_rate_hz: int) -> np.ndarray:
     if not np.isfinite(block_Cn).all():
         first = position + int(np.argmin(np.isfinite(block_Cn).all(axis=0)))
@@ -211,6 +232,6 @@ def _soundless(path: Path) -> InputError:
 def _cut(path: Path, there_s: float, promised_s: float) -> InputError:
     return InputError(
         f"sound file {path} breaks off at {there_s:.3f} s of {promised_s:.3f} s",
-        why="it is truncated or damaged, and the rest would be read as if it were not missing",
-        fix="copy it again, or re-encode what is left of it (for instance with ffmpeg) to accept the loss",
+        why=CUT_WHY,
+        fix=CUT_FIX,
     )

@@ -3,8 +3,8 @@
 Conventions: waves are (2, N), row 0 the left ear; positive means left: an ITD above 0 says that the left ear hears
 first, an ILD above 0 that it is louder. Frames are Hann windows of 2,048 samples at 22,050 Hz (of the same duration at
 other rates) every half window; a frame is active within 30 dB of the loudest; T blocks of 8 frames follow moving
-sources. All numbers are float64. Silence has no direction: its ITD, ILD and IPD are 0, its IACC is 1 (0 if one ear alone
-is silent).
+sources. All numbers are float64. Silence has no direction: its ITD, ILD and IPD are 0, its IACC is 1 (0 if one ear
+alone is silent).
 """
 
 import math

@@ -76,7 +76,8 @@ def read_audio(
 
     sample_rate_hz : resampled to it; None keeps the file's own.
     channels : 2 demands stereo, 1 takes the mean of all channels, None takes one or two as they are.
-    start_s, duration_s : equal to the same stretch of the whole; shorter where the file ends earlier.
+    start_s, duration_s : equal to the same stretch of the whole (but for the noise that AAC makes up); shorter
+    where the file ends earlier.
 
     Raises InputError naming the file when it is missing, empty, cut off, has NaN, no sound or other channels than asked
     for, or ends before ``start_s``.
@@ -90,6 +91,7 @@ def read_audio(
     )
     with open_sound(path) as sound:
         own_hz, to_hz = sound.sample_rate_hz, _rate(sample_rate_hz or sound.sample_rate_hz)
+        whole_s = sound.duration_s
         begin, end, cut = _stretch(start_s, duration_s, own_hz, to_hz)
         pieces, position = [], begin
         for block_Cn in sound.blocks(begin):
@@ -102,7 +104,7 @@ def read_audio(
     need(
         wave_CN.shape[1] > 0,
         f"sound file {path} ends before {start_s:g} s",
-        why=f"it is {position / own_hz:.3f} s long",
+        why=f"it is {whole_s:.3f} s long",
         fix="ask for an earlier stretch",
     )
     return Sound(wave_CN, to_hz)
@@ -173,7 +175,7 @@ def write_audio(path: str | Path, wave_CN: np.ndarray, sample_rate_hz: int) -> P
     except soundfile.SoundFileError as error:
         raise InputError(
             f"{path} cannot be written with {wave_CN.shape[0]} channels at {sample_rate_hz} Hz",
-            why=str(error),
+            why=str(error).split(" : ")[-1].rstrip("."),
             fix="write wav, or resample to a rate that the format has (mp3: up to 48000 Hz)",
         ) from error
 
