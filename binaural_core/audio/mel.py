@@ -79,12 +79,13 @@ def log_mel(wave_BN: Tensor | np.ndarray, mel: MelConfig = MelConfig()) -> Tenso
     """Natural log of the mel magnitude of each channel, floored at ln 1e-5.
 
     wave_BN : [-1, 1], at ``mel.sample_rate_hz``.   Returns (B, M, F) float32, F = N // hop_samples; differentiable.
+    Runs on the wave's device; a numpy wave on the CPU.
     Raises InputError if the wave has NaN or is shorter than one window.   Source: BigVGAN, meldataset.
 
     >>> log_mel(torch.zeros(2, 22050)).shape
     torch.Size([2, 80, 86])
     """
-    wave_BN = torch.as_tensor(wave_BN).float()
+    wave_BN = wave_BN.float() if isinstance(wave_BN, Tensor) else torch.from_numpy(np.array(wave_BN, np.float32))
     check(wave_BN, "B N", "wave")
     need(
         wave_BN.shape[1] >= mel.win_samples and wave_BN.shape[1] > (mel.n_fft - mel.hop_samples) // 2,

@@ -1,0 +1,177 @@
+"""Measures on spectra: short-time Fourier transforms and log-mels.
+
+Conventions: (prediction, reference, sample_rate_hz), both (E, N), at the rate they are given; ``mel_*`` take log-mels
+(E, M, F), natural log (`mel_pair` makes them from waves). Phase errors are wrapped: chance gives pi / 2.
+"""
+
+import math
+
+import numpy as np
+import scipy.fft
+import torch
+from numpy.typing import ArrayLike
+
+from binaural_core.audio.io import resample
+from binaural_core.audio.mel import MelConfig, log_mel
+from binaural_core.audio.stft import stft
+from binaural_core.errors import need
+from binaural_core.metrics.pairs import as_float64, at_own_peak, pair
+from binaural_core.shapes import check
+
+FIELD = {"n_fft": 512, "hop": 160, "win": 400}  # 2.5D Visual Sound, at 16 kHz
+CEPSTRA = 13
+
+
+def stft_distance(
+    prediction_EN: ArrayLike, reference_EN: ArrayLike, sample_rate_hz: int, *, normalized: bool = False
+) -> float:
+    """Sum over ears of the mean squared difference of the spectra's real and imaginary parts; 0 is best.
+
+    Published at 16 kHz; "Mag" of later papers is exactly twice this. ``normalized``: each at its own joint peak.
+    Source: Gao and Grauman 2019, 2.5D Visual Sound (1812.04204), sec. 5.
+    """
+    prediction_EN, reference_EN = pair(prediction_EN, reference_EN)
+    if normalized:
+        prediction_EN, reference_EN = at_own_peak(prediction_EN), at_own_peak(reference_EN)
+    difference_EKF = _field_stft(prediction_EN - reference_EN)
+    return float((np.abs(difference_EKF) ** 2).mean(axis=(1, 2)).sum() / 2)
+
+
+def phase_distance(prediction_EN: ArrayLike, reference_EN: ArrayLike, sample_rate_hz: int) -> float:
+    """Mean wrapped phase error of the spectra of left minus right, in rad; 0 is best.
+
+    A mono copy gives pi / 2 like chance, swapped ears give pi.   Source: the evaluation of PseudoBinaural (2104.06162).
+    """
+    prediction_EN, reference_EN = pair(prediction_EN, reference_EN, ears=True)
+    sides = np.stack([wave_EN[0] - wave_EN[1] for wave_EN in (prediction_EN, reference_EN)])
+    predicted_KF, true_KF = np.angle(_field_stft(sides))
+    return float(_wrapped(predicted_KF - true_KF).mean())
+
+
+def amplitude_l2(prediction_EN: ArrayLike, reference_EN: ArrayLike, sample_rate_hz: int) -> float:
+    """Mean absolute difference of the spectra's magnitudes; published at 48 kHz; 0 is best.
+
+    Source: Richard et al. 2021, Neural Synthesis of Binaural Speech, sec. 4 ("Amplitude"; l2 is its old name).
+    """
+    prediction_EKF, reference_EKF = _speech_stfts(prediction_EN, reference_EN, sample_rate_hz)
+    return float(np.abs(np.abs(prediction_EKF) - np.abs(reference_EKF)).mean())
+
+
+def phase_l2(
+    prediction_EN: ArrayLike, reference_EN: ArrayLike, sample_rate_hz: int, *, ignore_below: float = 0.2
+) -> float:
+    """Mean wrapped phase error, in rad, where both have energy; published at 48 kHz; 0 is best.
+
+    A bin counts where |re| + |im| of both exceed ``ignore_below`` times the reference's mean; NaN where none does.
+    Source: Richard et al. 2021, Neural Synthesis of Binaural Speech, sec. 4 ("Phase").
+    """
+    prediction_EKF, reference_EKF = _speech_stfts(prediction_EN, reference_EN, sample_rate_hz)
+    energies = [np.abs(s.real) + np.abs(s.imag) for s in (prediction_EKF, reference_EKF)]
+    heard_EKF = np.minimum(*energies) > ignore_below * energies[1].mean()
+    if not heard_EKF.any():
+        return math.nan
+    return float(_wrapped(np.angle(prediction_EKF[heard_EKF]) - np.angle(reference_EKF[heard_EKF])).mean())
+
+
+def multi_resolution_stft(prediction_EN: ArrayLike, reference_EN: ArrayLike, sample_rate_hz: int) -> float:
+    """Spectral convergence plus log-magnitude error over three resolutions; 0 is best.
+
+    Source: Yamamoto et al. 2020 (1910.11480), eq. 6; auraloss (Steinmetz and Reiss 2020) with its defaults.
+    """
+    from auraloss.freq import MultiResolutionSTFTLoss  # heavy, and needed here alone
+
+    prediction_EN, reference_EN = pair(prediction_EN, reference_EN)
+    _long_enough(reference_EN, 1024)
+    as_1EN = [torch.from_numpy(wave_EN[None]).float() for wave_EN in (prediction_EN, reference_EN)]
+    return float(MultiResolutionSTFTLoss()(*as_1EN))
+
+
+def mel_pair(
+    prediction_EN: ArrayLike,
+    reference_EN: ArrayLike,
+    sample_rate_hz: int,
+    mel: MelConfig | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The log-mels (E, M, F) of two sounds, resampled to the mel's rate first: what the ``mel_*`` measures take."""
+    mel, waves = mel or MelConfig(), pair(prediction_EN, reference_EN)
+    predicted, true = (log_mel(resample(wave_EN, sample_rate_hz, mel.sample_rate_hz), mel).numpy() for wave_EN in waves)
+    return predicted, true
+
+
+def mel_rmse(prediction_EMF: ArrayLike, reference_EMF: ArrayLike, sample_rate_hz: int | None = None) -> float:
+    """Root mean squared difference of two log-mels; 0 is best (the rate is in the mels)."""
+    return math.sqrt(mel_l2(prediction_EMF, reference_EMF))
+
+
+def mel_l1(prediction_EMF: ArrayLike, reference_EMF: ArrayLike, sample_rate_hz: int | None = None) -> float:
+    """Mean absolute difference of two log-mels; 0 is best."""
+    prediction_EMF, reference_EMF = _mels(prediction_EMF, reference_EMF)
+    return float(np.abs(prediction_EMF - reference_EMF).mean())
+
+
+def mel_l2(prediction_EMF: ArrayLike, reference_EMF: ArrayLike, sample_rate_hz: int | None = None) -> float:
+    """Mean squared difference of two log-mels; 0 is best."""
+    prediction_EMF, reference_EMF = _mels(prediction_EMF, reference_EMF)
+    return float(((prediction_EMF - reference_EMF) ** 2).mean())
+
+
+def mel_cepstral_distortion_db(
+    prediction_EMF: ArrayLike, reference_EMF: ArrayLike, sample_rate_hz: int | None = None
+) -> float:
+    """Mean over ears and frames of the distance of cepstra 1 to 13, in dB; 0 is best; the level (c_0) does not count.
+
+    The cepstra are the orthonormal cosine transform of the log-mels; frames are compared one to one, without warping.
+    Source: Kubichek 1993, Mel-cepstral distance measure for objective speech quality assessment, eq. 3.
+    """
+    prediction_EMF, reference_EMF = _mels(prediction_EMF, reference_EMF)
+    difference_EMF = scipy.fft.dct(prediction_EMF - reference_EMF, axis=1, norm="ortho")[:, 1 : CEPSTRA + 1]
+    return float(10 / math.log(10) * np.sqrt(2 * (difference_EMF**2).sum(axis=1)).mean())
+
+
+def _field_stft(wave_EN: np.ndarray) -> np.ndarray:
+    return stft(torch.from_numpy(np.ascontiguousarray(wave_EN)), **FIELD).numpy()
+
+
+def _speech_stfts(prediction_EN: ArrayLike, reference_EN: ArrayLike, sample_rate_hz: int) -> list[np.ndarray]:
+    """(E, K, F) of both: 40 ms Hann windows every 10 ms, 2,048 points, centred, the ends mirrored."""
+    win, hop = sample_rate_hz * 40 // 1000, sample_rate_hz // 100
+    n_fft = max(2048, win)
+    waves = pair(prediction_EN, reference_EN)
+    _long_enough(waves[1], n_fft // 2)
+    window = torch.hann_window(win, dtype=torch.float64)
+    return [
+        torch.stft(torch.from_numpy(np.ascontiguousarray(w)), n_fft, hop, win, window, return_complex=True).numpy()
+        for w in waves
+    ]
+
+
+def _wrapped(difference: np.ndarray) -> np.ndarray:
+    """Magnitude of an angle's difference on the circle, [0, pi]."""
+    return np.pi - np.abs(np.abs(difference) % (2 * np.pi) - np.pi)
+
+
+def _mels(prediction_EMF: ArrayLike, reference_EMF: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    prediction_EMF, reference_EMF = as_float64(prediction_EMF), as_float64(reference_EMF)
+    check(reference_EMF, "E M F", "reference mel")
+    need(
+        prediction_EMF.shape == reference_EMF.shape and reference_EMF.size > 0,
+        f"the predicted mel has shape {prediction_EMF.shape}, the reference {reference_EMF.shape}",
+        why="every cell is compared with its own",
+        fix="make both with one MelConfig from sounds of one length",
+    )
+    need(
+        bool(np.isfinite(prediction_EMF).all() and np.isfinite(reference_EMF).all()),
+        "a mel has NaN or infinite cells",
+        why="the measure would be NaN",
+        fix="find where they come from",
+    )
+    return prediction_EMF, reference_EMF
+
+
+def _long_enough(wave_EN: np.ndarray, at_least: int) -> None:
+    need(
+        wave_EN.shape[1] > at_least,
+        f"the sounds have {wave_EN.shape[1]} samples",
+        why=f"this measure's longest window needs more than {at_least}",
+        fix="compare longer stretches",
+    )

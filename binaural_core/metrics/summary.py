@@ -1,0 +1,122 @@
+"""The standard measures of one pair at once, and a table of them.
+
+Conventions: measures of the field are taken at 16 kHz, where their published numbers are; cues at the rate that is given;
+mels at the rate of their config. A table says unit and direction of every line; what cannot be measured is a dash.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from numpy.typing import ArrayLike
+
+from binaural_core.audio.io import resample
+from binaural_core.errors import need
+from binaural_core.metrics.interaural import iacc_error, ild_error_db, ipd_error_rad, itd_error_us
+from binaural_core.metrics.pairs import pair
+from binaural_core.metrics.perceptual import pesq, stoi
+from binaural_core.metrics.spectral import (
+    amplitude_l2,
+    mel_cepstral_distortion_db,
+    mel_l1,
+    mel_pair,
+    mel_rmse,
+    multi_resolution_stft,
+    phase_distance,
+    phase_l2,
+    stft_distance,
+)
+from binaural_core.metrics.waveform import env_distance, snr_db, wave_l2
+
+FIELD_HZ = 16_000
+CUES = (itd_error_us, ild_error_db, ipd_error_rad, iacc_error)
+MELS = (mel_l1, mel_rmse, mel_cepstral_distortion_db)
+FIELD = (
+    stft_distance,
+    env_distance,
+    snr_db,
+    phase_distance,
+    wave_l2,
+    amplitude_l2,
+    phase_l2,
+    multi_resolution_stft,
+)
+SPEECH = (pesq, stoi)
+
+
+class Measure(NamedTuple):
+    """How a measure is read."""
+
+    label: str
+    unit: str
+    more_is_better: bool = False
+    digits: int = 3
+
+
+MEASURES = {
+    "itd_error_us": Measure("ITD error", "µs", digits=1),
+    "ild_error_db": Measure("ILD error", "dB", digits=2),
+    "ipd_error_rad": Measure("IPD error", "rad"),
+    "iacc_error": Measure("IACC error", ""),
+    "mel_l1": Measure("mel L1", "ln"),
+    "mel_rmse": Measure("mel RMSE", "ln"),
+    "mel_cepstral_distortion_db": Measure("mel-cepstral distortion", "dB", digits=2),
+    "stft_distance": Measure("STFT distance", ""),
+    "env_distance": Measure("ENV distance", ""),
+    "snr_db": Measure("SNR", "dB", more_is_better=True, digits=2),
+    "phase_distance": Measure("phase distance, L-R", "rad"),
+    "wave_l2": Measure("wave L2", "", digits=5),
+    "amplitude_l2": Measure("amplitude error", ""),
+    "phase_l2": Measure("phase error", "rad"),
+    "multi_resolution_stft": Measure("multi-resolution STFT", ""),
+    "pesq": Measure("PESQ", "MOS", more_is_better=True, digits=2),
+    "stoi": Measure("STOI", "", more_is_better=True),
+}
+
+
+def summarize(
+    prediction_EN: ArrayLike, reference_EN: ArrayLike, sample_rate_hz: int, *, speech: bool = False
+) -> dict[str, float]:
+    """Every standard measure by the name of its function, in the order of `MEASURES`; not normalised.
+
+    speech : PESQ and STOI too, which take longer and mean nothing for music.
+    Raises InputError unless both are (2, N), finite, and of one length to within a hop.
+    """
+    waves = pair(prediction_EN, reference_EN, ears=True)
+    at_field_rate = [resample(wave_EN, sample_rate_hz, FIELD_HZ) for wave_EN in waves]
+    mels = mel_pair(*waves, sample_rate_hz)
+    values = {measure.__name__: measure(*waves, sample_rate_hz) for measure in CUES}
+    values |= {measure.__name__: measure(*mels) for measure in MELS}
+    values |= {measure.__name__: measure(*at_field_rate, FIELD_HZ) for measure in FIELD}
+    if speech:
+        values |= {measure.__name__: measure(*waves, sample_rate_hz) for measure in SPEECH}
+    return values
+
+
+def table(rows: Mapping[str, Mapping[str, float]]) -> str:
+    """A markdown table, aligned to be read as plain text: one line per measure, one column per named set of values.
+
+    rows : name -> what `summarize` returned. Arrows say where better is.
+    """
+    need(len(rows) > 0, "there is nothing to tabulate", why="a table needs at least one set", fix="give one")
+    names = [name for name in MEASURES if any(name in values for values in rows.values())]
+    cells = [["measure", "unit", *rows]]
+    for name in names:
+        measure = MEASURES[name]
+        label = f"{measure.label} {'↑' if measure.more_is_better else '↓'}"
+        numbers = [_number(values.get(name, math.nan), measure.digits) for values in rows.values()]
+        cells.append([label, measure.unit, *numbers])
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    rule = ["-" * w if i < 2 else "-" * (w - 1) + ":" for i, w in enumerate(widths)]
+    lines = [_line(cells[0], widths), _line(rule, widths), *(_line(line, widths) for line in cells[1:])]
+    return "\n".join(lines)
+
+
+def _number(value: float, digits: int) -> str:
+    return f"{value:.{digits}f}" if math.isfinite(value) else "–"
+
+
+def _line(cells: list[str], widths: list[int]) -> str:
+    left = [cell.ljust(width) for cell, width in zip(cells[:2], widths[:2], strict=True)]
+    right = [cell.rjust(width) for cell, width in zip(cells[2:], widths[2:], strict=True)]
+    return f"| {' | '.join(left + right)} |"
