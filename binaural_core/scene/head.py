@@ -1,12 +1,11 @@
 """A head: what both ears hear of a sound from any direction (head-related impulse responses).
 
-Between measured directions the responses are interpolated time-aligned: each measured response is split into its onset
-delay and the rest, both are weighted over the three surrounding directions (`sphere`), and the delay is put back as a
-fraction of a sample. Mixing the raw responses instead would comb-filter, as their onsets differ. At a measured direction
-the result is the measured response.
+Between measured directions the responses are interpolated time-aligned: each measured response is split into its
+onset delay and the rest, both are weighted over the three surrounding directions (`sphere`), and the delay is put back
+as a fraction of a sample. Mixing the raw responses instead would comb-filter, as their onsets differ. At a measured
+direction the result is the measured response.
 
-Conventions: row 0 = left; azimuth positive left; ITD and ILD positive = left. A filter is scaled so that convolving with
-it at `sample_rate_hz` gives the level at the ear relative to the sound at the place of the (absent) head.
+Conventions: row 0 = left; azimuth positive left; ITD and ILD positive = left.
 """
 
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from numpy.typing import ArrayLike
 from scipy import fft
 
 from binaural_core import places
+from binaural_core.audio import interaural
 from binaural_core.errors import need
 from binaural_core.scene.geometry import unit_vectors
 from binaural_core.scene.sofa_file import Measured, read_hrir
@@ -75,19 +75,16 @@ class Head:
         return self._net.nearest(vectors_S3)
 
     def itd_us(self, azimuth_deg: float, elevation_deg: float = 0.0) -> float:
-        """Interaural time difference of a direction's filters, by PHAT over 100-1,500 Hz, in microseconds."""
-        left_K, right_K = fft.rfft(self.filters(azimuth_deg, elevation_deg).astype(float), 8192)
-        frequency_hz = fft.rfftfreq(8192, 1 / self.sample_rate_hz)
-        band_K = (frequency_hz >= 100) & (frequency_hz <= 1500)
-        cross_K = (left_K * right_K.conj())[band_K]
-        lags_us = np.arange(-1000.0, 1001.0)
-        turn = np.exp(-2j * np.pi * 1e-6 * np.outer(lags_us, frequency_hz[band_K]))
-        return float(lags_us[(turn @ (cross_K / np.abs(cross_K))).real.argmax()])
+        """Interaural time difference of a direction's filters, in microseconds (`audio.interaural.itd_us`)."""
+        middle = round(interaural.FRAME_S * self.sample_rate_hz / 2)  # of the measuring window, where it is flat
+        filter_EN = self.filters(azimuth_deg, elevation_deg)
+        return interaural.itd_us(
+            np.pad(filter_EN, ((0, 0), (middle - self.latency_samples, middle))), self.sample_rate_hz
+        )
 
     def ild_db(self, azimuth_deg: float, elevation_deg: float = 0.0) -> float:
         """Level difference of a direction's filters over the whole band, in dB."""
-        left, right = (self.filters(azimuth_deg, elevation_deg).astype(float) ** 2).sum(axis=1)
-        return float(10 * np.log10(left / right))
+        return interaural.ild_db(self.filters(azimuth_deg, elevation_deg), self.sample_rate_hz)
 
     @property
     def taps(self) -> int:
@@ -155,8 +152,10 @@ def minimum_phase(magnitude_K: np.ndarray, n_fft: int) -> np.ndarray:
 
 def _delays(samples: np.ndarray, n_fft: int) -> np.ndarray:
     """Spectra (..., K) that delay by a number of samples, whole or not."""
-    radians_K = 2 * np.pi * np.arange(n_fft // 2 + 1) / n_fft
-    return np.exp(-1j * (samples[..., None] * radians_K).astype(np.float32))
+    phase = (samples[..., None] * (2 * np.pi * np.arange(n_fft // 2 + 1) / n_fft)).astype(np.float32)
+    spectrum = np.empty(phase.shape, np.complex64)
+    spectrum.real, spectrum.imag = np.cos(phase), -np.sin(phase)
+    return spectrum
 
 
 @lru_cache(maxsize=8)

@@ -1,11 +1,12 @@
 """What happens in a scene: which sounds, where, when, in what room. Plain data that is saved with `Scene.save`.
 
-Conventions: times in seconds from the scene's beginning; directions as in `geometry`. Distances in metres from the head;
-the level falls with 1 / distance, and direct sound arrives without delay: it stays in step with the picture, and a moving
-source has no Doppler shift.
+Conventions: times in seconds from the scene's beginning; directions as in `geometry`; distances in metres from the
+head. The level falls with 1 / distance. Direct sound arrives without delay: it stays in step with the picture, and a
+moving source has no Doppler shift.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal, Self
 
 import numpy as np
@@ -24,7 +25,7 @@ NEAREST_M = 0.2
 
 @dataclass(frozen=True, kw_only=True)
 class Keyframe(Config):
-    """Where a source is at one time. Between keyframes it moves smoothly; angles are taken as written (350 is not -10)."""
+    """Where a source is at one time. In between it moves smoothly; angles are taken as written (350 is not -10)."""
 
     time_s: float = 0.0
     azimuth_deg: float
@@ -52,7 +53,7 @@ class Source(Config):
     """One sound and the way it takes."""
 
     sound: str
-    """A sound file (relative paths: below the working folder, else below data_samples), or a name given to the renderer."""
+    """A sound file (as it is, else below data_samples), or a name that the renderer is given a wave for."""
     path: tuple[Keyframe, ...]
     """One keyframe: still. More: moving; the first and last places are held."""
     gain_db: float = 0.0
@@ -82,7 +83,7 @@ class Source(Config):
         times_s = [k.time_s for k in self.path]
         need(len(times_s) > 0, f"source {self.sound} has no place", why="its path is empty", fix="give one keyframe")
         need(
-            all(a < b for a, b in zip(times_s, times_s[1:], strict=False)),
+            all(a < b for a, b in pairwise(times_s)),
             f"the keyframes of {self.sound} are at {times_s} s",
             why="a source can be at one place at a time",
             fix="sort them by time, no two at the same time",
@@ -99,7 +100,7 @@ class Source(Config):
         return len({(k.azimuth_deg, k.elevation_deg, k.distance_m) for k in self.path}) > 1
 
     def positions(self, times_s: ArrayLike) -> np.ndarray:
-        """Azimuth, elevation, distance (L, 3) at times (L,); monotone cubic between keyframes (Fritsch & Carlson 1980)."""
+        """Azimuth, elevation, distance (L, 3) at times (L,); monotone cubics in between (Fritsch & Carlson 1980)."""
         places_P3 = np.array([(k.azimuth_deg, k.elevation_deg, k.distance_m) for k in self.path])
         if not self.moves:
             places_L3 = np.repeat(places_P3[:1], np.size(times_s), axis=0)
@@ -118,7 +119,7 @@ class Scene(Config):
     duration_s: float = 4.0
     room: Room | None = None
     """None: in the open, no reflections."""
-    camera: Camera = Camera()
+    camera: Camera = field(default_factory=Camera)
     mono: Literal["mean", "omni"] = "mean"
     """The mono recording: the mean of both ears, or an omnidirectional microphone in place of the head's centre."""
     seed: int = 0

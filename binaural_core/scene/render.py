@@ -4,7 +4,8 @@ A still source is filtered once. A moving one is cut into Hann windows that over
 through the filter of its own middle, so that one filter fades into the next and nothing clicks. Reflections use the
 nearest measured response; the direct sound an interpolated one.
 
-Levels: both ears and the mono recording get one gain, 0 dB unless something would come above `PEAK`; it is in the result.
+Levels: both ears and the mono recording get one gain, 0 dB unless something would come above `PEAK`; the result says
+how much.
 """
 
 from collections.abc import Mapping
@@ -17,10 +18,10 @@ from scipy import fft
 from binaural_core import places
 from binaural_core.audio.io import read_audio
 from binaural_core.errors import need
+from binaural_core.scene.casting import DrySound, SceneConfig, find_dry_sounds, random_scene
 from binaural_core.scene.geometry import directions
 from binaural_core.scene.head import Head
 from binaural_core.scene.plan import Keyframe, Scene, Source
-from binaural_core.scene.random_scene import DrySound, SceneConfig, find_dry_sounds, random_scene
 from binaural_core.scene.room import SPEED_OF_SOUND_M_S, Room
 
 __all__ = [
@@ -103,10 +104,11 @@ def source_filters(points_S3: np.ndarray, head: Head, room: Room | None, rows: i
     filter_SCP = np.zeros((len(points_S3), rows, head.taps + int(delay_IS.max())), np.float32)
     filter_SCP[:, :2, : head.taps] = direct_SEN
     for reflection in range(1, len(delay_IS)):
-        for step, (delay, gain, index) in enumerate(
-            zip(delay_IS[reflection], gain_IS[reflection], nearest_IS[reflection], strict=True)
-        ):
-            filter_SCP[step, :2, delay : delay + head.taps] += np.float32(gain) * head.response_DEN[index]
+        reflected_SEN = (
+            gain_IS[reflection, :, None, None].astype(np.float32) * head.response_DEN[nearest_IS[reflection]]
+        )
+        for ears_EP, delay, reflected_EN in zip(filter_SCP[:, :2], delay_IS[reflection], reflected_SEN, strict=True):
+            ears_EP[:, delay : delay + reflected_EN.shape[-1]] += reflected_EN
     if rows == 3:
         step_S = np.arange(len(points_S3))
         for delay_S, gain_S in zip(delay_IS, gain_IS, strict=True):

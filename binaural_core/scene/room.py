@@ -1,9 +1,9 @@
 """A shoebox room: early reflections by image sources, and a late tail of decaying noise.
 
-The walls absorb evenly, so that the reverberation time follows from their absorption (Eyring). Reflections of first and
-second order are mirror images of the source behind the walls (Allen & Berkley 1979), each heard through its own response.
-What comes later is diffuse: Gaussian noise that decays by octave bands, as loud as statistical room acoustics says, with
-the colour and the interaural coherence that the head itself has in a diffuse field.
+The walls absorb evenly, so that the reverberation time follows from their absorption (Eyring). Reflections of first
+and second order are mirror images of the source behind the walls (Allen & Berkley 1979), each heard through its own
+response. What comes later is diffuse: Gaussian noise that decays by octave bands, as loud as statistical room acoustics
+says, with the colour and the interaural coherence that the head itself has in a diffuse field.
 
 Conventions: the head looks along the room's x axis, y is left, z is up; `head_m` is its place from the corner
 (0, 0, 0): back, right, floor. Delays count from the arrival of the direct sound.
@@ -143,6 +143,5 @@ def octave_bands(frequency_hz: np.ndarray) -> list[np.ndarray]:
 def _orders() -> list[tuple[int, int, int]]:
     """Signed numbers of reflections along x, y, z, the source itself first."""
     walls = range(-ORDER, ORDER + 1)
-    return sorted(
-        (o for o in product(walls, walls, walls) if sum(map(abs, o)) <= ORDER), key=lambda o: sum(map(abs, o))
-    )
+    orders = [order for order in product(walls, walls, walls) if sum(map(abs, order)) <= ORDER]
+    return sorted(orders, key=lambda order: sum(map(abs, order)))

@@ -1,9 +1,9 @@
 """Weights on the sphere: which measured directions surround a wanted one, and how much each of them counts.
 
-The measured directions are the corners of a net of triangles, the convex hull of their unit vectors. A wanted direction
-pierces one triangle; its weights there are barycentric: positive, continuous, 1 at a corner. Where nothing was measured
-(under KEMAR's feet, or everywhere but in a ring of loudspeakers) a helping corner closes the net; it gives its weight to
-the measured corners beside it, so that the nearest measured rim is held.
+The measured directions are the corners of a net of triangles, the convex hull of their unit vectors. A wanted
+direction pierces one triangle; its weights there are barycentric: positive, continuous, 1 at a corner. Where nothing was
+measured (under KEMAR's feet, or everywhere but in a ring of loudspeakers) a helping corner closes the net; it gives its
+weight to the measured corners beside it, so that the nearest measured rim is held.
 """
 
 import numpy as np
@@ -26,7 +26,7 @@ class SphereNet:
         solid = np.abs(np.linalg.det(corners[self.triangles_T3])) > 1e-9  # slivers hold no direction
         self.triangles_T3 = self.triangles_T3[solid]
         inverse_T33 = np.linalg.inv(corners[self.triangles_T3])  # direction = weights @ corners
-        self._to_weights_3X = inverse_T33.transpose(1, 0, 2).reshape(3, -1)
+        self._to_weights_3X = inverse_T33.transpose(1, 2, 0).reshape(3, -1)  # X = 3 corners of all triangles
 
     def weights(self, vectors_S3: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Indices (S, 3) of the surrounding directions and their weights (S, 3), which sum to 1."""
@@ -34,10 +34,10 @@ class SphereNet:
         weight_S3 = np.empty((len(vectors_S3), 3))
         for block in range(0, len(vectors_S3), 64):
             part = slice(block, block + 64)
-            all_ST3 = (vectors_S3[part] @ self._to_weights_3X).reshape(-1, len(self.triangles_T3), 3)
-            pierced_S = all_ST3.min(axis=2).argmax(axis=1)
+            all_S3T = (vectors_S3[part] @ self._to_weights_3X).reshape(-1, 3, len(self.triangles_T3))
+            pierced_S = np.minimum(np.minimum(all_S3T[:, 0], all_S3T[:, 1]), all_S3T[:, 2]).argmax(axis=1)
             index_S3[part] = self.triangles_T3[pierced_S]
-            weight_S3[part] = np.take_along_axis(all_ST3, pierced_S[:, None, None], axis=1)[:, 0]
+            weight_S3[part] = np.take_along_axis(all_S3T, pierced_S[:, None, None], axis=2)[..., 0]
         helping_S3 = index_S3 >= self.measured
         weight_S3 = np.where(helping_S3 | (weight_S3 < 1e-9), 0.0, weight_S3)
         index_S3 = np.where(helping_S3, 0, index_S3)

@@ -1,12 +1,12 @@
-"""Write `hrtf/mit_kemar.sofa`: the MIT KEMAR set (710 directions, both ears, 512 taps at 44.1 kHz) as a compact SOFA file.
+"""Write `hrtf/mit_kemar.sofa`: MIT KEMAR (710 directions, both ears, 512 taps at 44.1 kHz) as a compact SOFA file.
 
 The measurements come with the PyPI package `slab`, which is a tool here and no dependency of this package:
 
     python3 -m venv /tmp/kemar && /tmp/kemar/bin/pip install slab==1.8.2 sofar==1.3.0     # Debian: libportaudio2
     /tmp/kemar/bin/python data_samples/tools/make_hrtf.py
 
-The values are 16-bit integers / 32768, as measured, so that the compressed file is small and exact. The set was measured
-with the left ear's normal pinna; the right ear is its mirror image.
+The values are 16-bit integers / 32768, as measured, so that the compressed file is small and exact. The set was
+measured with the left ear's normal pinna; the right ear is its mirror image.
 """
 
 from pathlib import Path
@@ -73,12 +73,13 @@ def main() -> None:
     sofa.GLOBAL_AuthorContact = "Bill Gardner and Keith Martin, MIT Media Laboratory"
     sofa.GLOBAL_Organization = "MIT Media Laboratory, Perceptual Computing"
     sofa.GLOBAL_License = (
-        "Copyright 1994 by the MIT Media Laboratory. Provided free with no restrictions on use, provided the authors are "
-        "cited when the data is used in any research or commercial application."
+        "Copyright 1994 by the MIT Media Laboratory. Provided free with no restrictions on use, provided the authors "
+        "are cited when the data is used in any research or commercial application."
     )
     sofa.GLOBAL_References = (
         "W. G. Gardner and K. D. Martin, HRTF measurements of a KEMAR dummy-head microphone, MIT Media Lab Perceptual "
-        "Computing Technical Report 280, 1994; HRTF measurements of a KEMAR, J. Acoust. Soc. Am. 97(6), 3907-3908, 1995."
+        "Computing Technical Report 280, 1994; and HRTF measurements of a KEMAR, J. Acoust. Soc. Am. 97(6), "
+        "3907-3908, 1995."
     )
     sofa.GLOBAL_Origin = "MIT Media Laboratory, through the Python package slab"
     sofa.GLOBAL_Comment = (

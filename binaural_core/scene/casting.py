@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 from typing import Literal
@@ -52,7 +52,7 @@ class SceneConfig(Config):
     """Angle that two sources keep at any time."""
     level_db: tuple[float, float] = (-6.0, 0.0)
     rt60_s: tuple[float, float] = (0.2, 0.7)
-    camera: Camera = Camera()
+    camera: Camera = field(default_factory=Camera)
     mono: Literal["mean", "omni"] = "mean"
 
     def validate(self) -> None:
@@ -97,7 +97,7 @@ def find_dry_sounds(folder: str | Path) -> tuple[DrySound, ...]:
 
 
 def random_scene(config: SceneConfig, dry_sounds: Sequence[DrySound], seed: int) -> Scene:
-    """Draw a scene; the same config, sounds and seed give the same one. Different sounds in one scene where possible."""
+    """Draw a scene; the same config, sounds and seed give the same one. Its sounds differ if there are enough."""
     need(len(dry_sounds) > 0, "there are no dry sounds", why="a scene sounds", fix="give at least one")
     chance = numpy_stream(seed, "random scene")
     count = int(chance.integers(config.sources[0], config.sources[1] + 1))
