@@ -5,17 +5,16 @@ run that was stopped and resumed, see the same windows. A clip that cannot be re
 out or refused as the config says: in training another clip takes its place, else the window is missing.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from binaural_core.audio.io import is_silent
+from binaural_core.audio.mel import MelConfig
 from binaural_core.data import augment
 from binaural_core.data.config import DataConfig
 from binaural_core.data.crops import sight
@@ -23,12 +22,7 @@ from binaural_core.data.sample import Batch, Clip, Sample, collate
 from binaural_core.errors import InputError, need
 from binaural_core.seeds import numpy_stream
 
-if TYPE_CHECKING:
-    from binaural_core.audio.mel import MelConfig
-
 __all__ = ["DataConfig", "Loader", "Mix", "Windows", "cut", "loader"]
-
-SILENT = 1e-5  # -100 dB: below the least step of 16 bits
 
 
 def cut(
@@ -136,7 +130,7 @@ class Windows(Dataset):
             part = (index % self.data.windows_per_clip + 0.5) / self.data.windows_per_clip
             start_s, variation = max(int(part * spare_s * rate + 1e-6), 0) / rate, None
         sample = cut(clip, start_s, self.data, self.mel, generator=variation)
-        if np.abs(sample.mono_N).max() < SILENT:
+        if is_silent(sample.mono_N):
             stretch = f"{start_s:.2f} s to {start_s + self.window_s:.2f} s"
             self._say_once(number, 1, f"clip {clip.clip_id} is silent from {stretch}: there is nothing to learn there")
         return sample
