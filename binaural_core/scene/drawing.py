@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 
 from binaural_core.seeds import numpy_stream
 
-PIXELS_PER_M = 256
+PIXELS_PER_M = 192
 FINE = 2  # drawn this much larger, then averaged down: Pillow's shapes have hard edges
 WIDTH_M, HEIGHT_M = 3.0, 2.25
 RIM = 4
@@ -24,10 +24,12 @@ RIM = 4
 Colour = tuple[int, int, int]
 Point = tuple[float, float]
 
+CAST = 12
 SKINS = ((244, 208, 178), (226, 178, 140), (190, 136, 98), (140, 92, 62), (96, 62, 44))
 HAIRS = ((38, 30, 28), (84, 54, 34), (150, 100, 52), (206, 164, 92), (126, 126, 130), (120, 46, 30))
 SHIRTS = ((62, 92, 140), (156, 64, 66), (72, 122, 92), (232, 226, 212), (96, 78, 128), (52, 56, 66), (196, 142, 62))
 WOODS = ((152, 84, 40), (176, 104, 48), (130, 64, 36), (190, 128, 66))
+GOWNS = ((190, 52, 84), (36, 112, 128), (116, 62, 140), (204, 112, 46))
 BRASS, SILVER, WHITE, BLACK = (222, 176, 66), (202, 208, 216), (246, 244, 238), (32, 32, 36)
 
 
@@ -44,7 +46,12 @@ class Look:
 
     @classmethod
     def of(cls, seed: int, index: int) -> "Look":
-        draw = numpy_stream(seed, "look", index)
+        """One of a cast of players, so that a picture drawn once serves many scenes."""
+        return cls.player(int(numpy_stream(seed, "player", index).integers(CAST)))
+
+    @classmethod
+    def player(cls, number: int) -> "Look":
+        draw = numpy_stream(number, "look")
 
         def one(colours: Sequence[Colour]) -> Colour:
             return colours[draw.integers(len(colours))]
@@ -98,12 +105,14 @@ class Pen:
         (left, top), (right, bottom) = self.at((x1, y2)), self.at((x2, y1))
         self.draw.rounded_rectangle((left, top, right, bottom), radius * self.scale, fill=(*colour, 255))
 
-    def sprite(self, sound_m: float) -> Sprite:
+    def sprite(self, sound_m: float, size: float) -> Sprite:
+        """The sheet so far, ``size`` times as large as it was drawn; ``sound_m`` as drawn."""
         left, top, right, bottom = self.sheet.getchannel("A").getbbox()
-        left_m, right_m = left / self.scale - WIDTH_M / 2, right / self.scale - WIDTH_M / 2
-        up_m, down_m = HEIGHT_M - top / self.scale - sound_m, sound_m - HEIGHT_M + bottom / self.scale
         picture = self.sheet.crop((left, top, right, bottom)).reduce(FINE)
-        return Sprite(halves(picture), (right_m - left_m) / 2, up_m, down_m, sound_m)
+        metre = size / self.scale
+        up_m = size * (HEIGHT_M - sound_m) - top * metre
+        down_m = bottom * metre - size * (HEIGHT_M - sound_m)
+        return Sprite(halves(picture), (right - left) / 2 * metre, up_m, down_m, size * sound_m)
 
 
 def halves(picture: Image.Image) -> tuple[Image.Image, ...]:
@@ -374,7 +383,7 @@ def drum(pen: Pen, look: Look) -> float:
 
 
 def singer(pen: Pen, look: Look) -> float:
-    dress = max(look.shirt, (190, 52, 84), key=lambda c: max(c) - min(c))
+    dress = GOWNS[(look.shirt[0] // 4 + look.hair[1]) % len(GOWNS)]
     gown = Look(look.skin, look.hair, dress, look.trousers, look.wood, look.long_hair)
     standing(pen, gown, mouth=0.075)
     pen.area([(-0.2, 0.95), (0.2, 0.95), (0.4, 0.1), (0.2, 0.06), (0, 0.09), (-0.2, 0.06), (-0.4, 0.1)], dress)
@@ -431,8 +440,12 @@ KINDS: dict[str, Callable[[Pen, Look], float]] = {
 }
 
 
-@lru_cache(maxsize=64)
+SIZES = {"piano": 0.72, "drum": 0.85, "marimba": 0.85}
+"""Wide instruments are small ones of their kind, so that more of them fits into the picture."""
+
+
+@lru_cache(maxsize=256)
 def sprite(label: str, look: Look) -> Sprite:
     """The picture of a kind of source; drawn once for each kind and look."""
     pen = Pen()
-    return pen.sprite(KINDS.get(label, loudspeaker)(pen, look))
+    return pen.sprite(KINDS.get(label, loudspeaker)(pen, look), SIZES.get(label, 1.0))
