@@ -10,6 +10,7 @@ import numpy as np
 import scipy.fft
 import torch
 from numpy.typing import ArrayLike
+from torch import Tensor
 
 from binaural_core.audio.io import resample
 from binaural_core.audio.mel import MelConfig, log_mel
@@ -34,7 +35,7 @@ def stft_distance(
     if normalized:
         prediction_EN, reference_EN = at_own_peak(prediction_EN), at_own_peak(reference_EN)
     difference_EKF = _field_stft(prediction_EN - reference_EN)
-    return float((np.abs(difference_EKF) ** 2).mean(axis=(1, 2)).sum() / 2)
+    return float(difference_EKF.abs().square().mean(dim=(1, 2)).sum() / 2)
 
 
 def phase_distance(prediction_EN: ArrayLike, reference_EN: ArrayLike, sample_rate_hz: int) -> float:
@@ -44,8 +45,9 @@ def phase_distance(prediction_EN: ArrayLike, reference_EN: ArrayLike, sample_rat
     """
     prediction_EN, reference_EN = pair(prediction_EN, reference_EN, ears=True)
     sides = np.stack([wave_EN[0] - wave_EN[1] for wave_EN in (prediction_EN, reference_EN)])
-    predicted_KF, true_KF = np.angle(_field_stft(sides))
-    return float(_wrapped(predicted_KF - true_KF).mean())
+    predicted_KF, true_KF = _field_stft(sides).angle()
+    error_KF = (predicted_KF - true_KF).abs()
+    return float(torch.minimum(error_KF, 2 * math.pi - error_KF).mean())
 
 
 def amplitude_l2(prediction_EN: ArrayLike, reference_EN: ArrayLike, sample_rate_hz: int) -> float:
@@ -54,7 +56,7 @@ def amplitude_l2(prediction_EN: ArrayLike, reference_EN: ArrayLike, sample_rate_
     Source: Richard et al. 2021, Neural Synthesis of Binaural Speech, sec. 4 ("Amplitude"; l2 is its old name).
     """
     prediction_EKF, reference_EKF = _speech_stfts(prediction_EN, reference_EN, sample_rate_hz)
-    return float(np.abs(np.abs(prediction_EKF) - np.abs(reference_EKF)).mean())
+    return float((prediction_EKF.abs() - reference_EKF.abs()).abs().mean())
 
 
 def phase_l2(
@@ -66,11 +68,11 @@ def phase_l2(
     Source: Richard et al. 2021, Neural Synthesis of Binaural Speech, sec. 4 ("Phase").
     """
     prediction_EKF, reference_EKF = _speech_stfts(prediction_EN, reference_EN, sample_rate_hz)
-    energies = [np.abs(s.real) + np.abs(s.imag) for s in (prediction_EKF, reference_EKF)]
-    heard_EKF = np.minimum(*energies) > ignore_below * energies[1].mean()
+    energy_EKF, true_energy_EKF = (s.real.abs() + s.imag.abs() for s in (prediction_EKF, reference_EKF))
+    heard_EKF = torch.minimum(energy_EKF, true_energy_EKF) > ignore_below * true_energy_EKF.mean()
     if not heard_EKF.any():
         return math.nan
-    return float(_wrapped(np.angle(prediction_EKF[heard_EKF]) - np.angle(reference_EKF[heard_EKF])).mean())
+    return float((prediction_EKF[heard_EKF] * reference_EKF[heard_EKF].conj()).angle().abs().mean())
 
 
 def multi_resolution_stft(prediction_EN: ArrayLike, reference_EN: ArrayLike, sample_rate_hz: int) -> float:
@@ -128,11 +130,11 @@ def mel_cepstral_distortion_db(
     return float(10 / math.log(10) * np.sqrt(2 * (difference_EMF**2).sum(axis=1)).mean())
 
 
-def _field_stft(wave_EN: np.ndarray) -> np.ndarray:
-    return stft(torch.from_numpy(np.ascontiguousarray(wave_EN)), **FIELD).numpy()
+def _field_stft(wave_EN: np.ndarray) -> Tensor:
+    return stft(torch.from_numpy(np.ascontiguousarray(wave_EN)), **FIELD)
 
 
-def _speech_stfts(prediction_EN: ArrayLike, reference_EN: ArrayLike, sample_rate_hz: int) -> list[np.ndarray]:
+def _speech_stfts(prediction_EN: ArrayLike, reference_EN: ArrayLike, sample_rate_hz: int) -> list[Tensor]:
     """(E, K, F) of both: 40 ms Hann windows every 10 ms, 2,048 points, centred, the ends mirrored."""
     win, hop = sample_rate_hz * 40 // 1000, sample_rate_hz // 100
     n_fft = max(2048, win)
@@ -140,14 +142,9 @@ def _speech_stfts(prediction_EN: ArrayLike, reference_EN: ArrayLike, sample_rate
     _long_enough(waves[1], n_fft // 2)
     window = torch.hann_window(win, dtype=torch.float64)
     return [
-        torch.stft(torch.from_numpy(np.ascontiguousarray(w)), n_fft, hop, win, window, return_complex=True).numpy()
+        torch.stft(torch.from_numpy(np.ascontiguousarray(w)), n_fft, hop, win, window, return_complex=True)
         for w in waves
     ]
-
-
-def _wrapped(difference: np.ndarray) -> np.ndarray:
-    """Magnitude of an angle's difference on the circle, [0, pi]."""
-    return np.pi - np.abs(np.abs(difference) % (2 * np.pi) - np.pi)
 
 
 def _mels(prediction_EMF: ArrayLike, reference_EMF: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
