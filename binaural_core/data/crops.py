@@ -173,4 +173,4 @@ def _cut(image_HW3: np.ndarray, box, crop_px: int) -> np.ndarray:
     high, wide = part.shape[:2]
     inside = (box[0] - x, box[1] - y, min(box[2] - x, wide), min(box[3] - y, high))
     picture = Image.fromarray(np.ascontiguousarray(part))
-    return np.asarray(picture.resize((crop_px, crop_px), Image.Resampling.BILINEAR, box=inside, reducing_gap=1.0))
+    return np.asarray(picture.resize((crop_px, crop_px), Image.Resampling.BILINEAR, box=inside, reducing_gap=2.0))

@@ -26,6 +26,7 @@ from binaural_core.errors import InputError, need
 USUAL_FPS = (10, 25, 30, 8, 5, 24, 15, 12, 20, 1, 2, 4, 6, 12.5, 16, 50, 60)  # the likelier first
 HOLD_S = 1.0  # the last picture stands this long when the sound goes on
 JUMP_S = 3.0  # decoding this far is quicker than a jump
+TIE_S = 1e-6  # half-way between two pictures the earlier one counts
 NOTE = "frames.json"
 
 
@@ -183,7 +184,7 @@ class _Decoder:
             fix="shorten the sound, or copy the video again",
         )
         nearest = self._now
-        if self._next is not None and self._time(self._next) - time_s < time_s - ends_s:
+        if self._next is not None and self._time(self._next) - time_s < time_s - ends_s - 2 * TIE_S:
             nearest = self._next
         if self._shown is None or self._shown[0] != self._time(nearest):
             self._shown = self._time(nearest), upright(nearest)
@@ -321,7 +322,7 @@ def _at_rate(video: Path, fps: float) -> Iterator[np.ndarray]:
                 if frame.pts is None:
                     continue
                 time_s = float(frame.pts * frame.time_base) - zero_s
-                while last is not None and count / fps < (last_s + time_s) / 2:
+                while last is not None and count / fps <= (last_s + time_s) / 2 + TIE_S:
                     yield upright(last)
                     count += 1
                 last, last_s = frame, time_s

@@ -50,7 +50,10 @@ def read_list(path: str | Path) -> list[Entry]:
         names = _h5_names(path) if path.suffix.lower() in (".h5", ".hdf5") else read_text(path).splitlines()
         entries = [Entry(base_name(name), audio_path=name.strip()) for name in names if name.strip()]
     need(bool(entries), f"list {path} is empty", why="there is nothing to read", fix="check how it was written")
-    return list({entry.name: entry for entry in reversed(entries)}.values())[::-1]
+    once: dict[str, Entry] = {}
+    for entry in entries:
+        once.setdefault(entry.name, entry)
+    return list(once.values())
 
 
 def read_rows(path: str | Path, needed: Iterable[str]) -> Iterator[tuple[int, dict[str, str]]]:
