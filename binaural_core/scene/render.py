@@ -155,7 +155,14 @@ def _on_the_timeline(source: Source, count: int, rate_hz: int, sounds: Mapping[s
     start, begin = round(source.start_s * rate_hz), round(source.from_s * rate_hz)
     room = max(0, count - start)
     if source.sound in sounds:
-        part_N = np.asarray(sounds[source.sound], np.float32)[begin : begin + room]
+        whole_N = np.asarray(sounds[source.sound], np.float32)
+        need(
+            whole_N.ndim == 1 and bool(np.isfinite(whole_N).all()),
+            f"the wave given for {source.sound} has shape {whole_N.shape}, or NaN in it",
+            why="a source is one channel of finite samples",
+            fix="give one channel (N,) at the head's sample rate",
+        )
+        part_N = whole_N[begin : begin + room]
     elif room > 0:
         path = sound_path(source.sound)
         part_N = read_audio(

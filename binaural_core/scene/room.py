@@ -23,7 +23,7 @@ from binaural_core.seeds import numpy_stream
 SPEED_OF_SOUND_M_S = 343.0
 ORDER = 2
 OCTAVES_HZ = (125.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0)
-DECAY_BY_OCTAVE = (1.1, 1.05, 1.0, 1.0, 0.9, 0.75, 0.55)
+DECAY_BY_OCTAVE = (1.1, 1.05, 1.0, 1.0, 0.95, 0.88, 0.78)
 """Reverberation time of each octave relative to `rt60_s`: furniture and air swallow the high ones first."""
 WALL_MARGIN_M = 0.1
 
