@@ -6,7 +6,7 @@ A notebook begins with ``parameters = DataLoading.take(globals())`` and ends wit
 
 from binaural_core.notebooks.course import DataLoading, MelSpectrograms, SetUp
 from binaural_core.notebooks.parameters import Between, Parameters
-from binaural_core.notebooks.recording import METRICS_MIME, read_metrics, record, show
+from binaural_core.notebooks.recording import METRICS_MIME, read_metrics, record, show, table
 from binaural_core.notebooks.run import Run, WidgetFailed, run_notebook
 
 __all__ = [
@@ -22,4 +22,5 @@ __all__ = [
     "record",
     "run_notebook",
     "show",
+    "table",
 ]

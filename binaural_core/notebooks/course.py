@@ -11,8 +11,8 @@ class SetUp(Parameters):
     """00: what the headphone check plays."""
 
     notebook: ClassVar[str] = "00_setup_and_headphones"
-    seconds: Annotated[float, Between(0.5, 6.0)] = 3.0
-    level_dbfs: Annotated[float, Between(-60.0, -12.0)] = -30.0
+    seconds: Annotated[float, Between(0.5, 6.0)] = 2.0
+    quiet_db: Annotated[float, Between(-60.0, -10.0)] = -40.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,6 @@ class MelSpectrograms(Parameters):
     """02: the sound that the table is measured on."""
 
     notebook: ClassVar[str] = "02_mel_spectrograms"
-    sound: Literal["noise", "dry"] = "noise"
+    sound: Literal["noise", "speaker", "piano", "drum"] = "noise"
     seconds: Annotated[float, Between(0.5, 10.0)] = 1.5
     griffin_lim_steps: Annotated[int, Between(1, 200)] = 16

@@ -5,10 +5,11 @@ import json
 import math
 import resource
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import nbformat
-from IPython.display import Image, display
+from IPython.display import Image, Markdown, display
 from matplotlib.figure import Figure
 
 from binaural_core.errors import InputError, need
@@ -44,6 +45,14 @@ def show(figure: Figure, alt: str, *, dpi: int = 88) -> None:
     display(Image(png.getvalue(), alt=alt))
 
 
+def table(rows: Mapping[str, Mapping[str, float | str]], *, of: str = "") -> Markdown:
+    """A table with one line for each row; ``of`` says what the rows are. Numbers are shown with three digits."""
+    columns = list(next(iter(rows.values())))
+    lines = [f"| {of} | {' | '.join(columns)} |", "|---|" + "---:|" * len(columns)]
+    lines += [f"| {name} | {' | '.join(_cell(row[column]) for column in columns)} |" for name, row in rows.items()]
+    return Markdown("\n".join(lines))
+
+
 def open_notebook(notebook: str | Path | nbformat.NotebookNode) -> nbformat.NotebookNode:
     """A notebook from its file, or itself."""
     if isinstance(notebook, nbformat.NotebookNode):
@@ -54,6 +63,10 @@ def open_notebook(notebook: str | Path | nbformat.NotebookNode) -> nbformat.Note
         return nbformat.read(path, as_version=4)
     except (json.JSONDecodeError, UnicodeDecodeError, nbformat.reader.NotJSONError, AttributeError) as error:
         raise InputError(f"{path} is no notebook", why=str(error)[:200], fix="give an .ipynb file") from error
+
+
+def _cell(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
 
 
 def _plain(name: str, value):

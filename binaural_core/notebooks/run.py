@@ -85,6 +85,7 @@ def run_notebook(
             progress_bar=False,
             execution_timeout=timeout_s,
             start_timeout=120,
+            extra_arguments=["--log-level=ERROR"],  # of the kernel: its notes on transport are not the reader's
         )
     seconds = time.monotonic() - start_s
     errors = hidden_errors(notebook)
