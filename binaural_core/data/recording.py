@@ -15,7 +15,7 @@ from binaural_core.errors import InputError, need
 from binaural_core.scene.view import View
 
 SAME_LENGTH_S = 0.1  # two recordings of one event may differ by this much
-ROUNDING_S = 0.005  # what resampling and rounding may take from the end
+END_S = 0.03  # what rounding, or the last packet of a coded file, may lack at the end: zeros stand in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +71,12 @@ class RecordingClip:
     def sound(self, start_s: float, duration_s: float, sample_rate_hz: int) -> tuple[np.ndarray, np.ndarray | None]:
         """(mono_N, binaural_EN or None) of a stretch; only that stretch is read."""
         count = round(duration_s * sample_rate_hz)
+        need(
+            start_s + duration_s <= self.duration_s + END_S,
+            f"clip {self.clip_id} lasts {self.duration_s:.2f} s, asked for {start_s + duration_s:.2f} s",
+            why="there is no sound behind its end",
+            fix="ask for an earlier stretch",
+        )
         ears = mono = None
         if self.ears is not None:
             ears = self._read(self.ears, 2, start_s, duration_s, sample_rate_hz, count)
@@ -104,9 +110,9 @@ class RecordingClip:
         ).wave_CN
         missing = count - wave.shape[1]
         need(
-            missing <= ROUNDING_S * sample_rate_hz,
+            missing <= END_S * sample_rate_hz,
             f"{path} ends {missing / sample_rate_hz:.2f} s too early",
             why=f"the stretch from {self.offset_s + start_s:.2f} s on is {duration_s:.2f} s long",
             fix="ask for an earlier stretch, or replace the recording",
         )
-        return np.pad(wave, ((0, 0), (0, max(missing, 0))), mode="edge")[:, :count]
+        return np.pad(wave, ((0, 0), (0, max(missing, 0))))[:, :count]
