@@ -8,7 +8,9 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
+import torch
 
+from binaural_core.audio.stft import stft
 from binaural_core.errors import need
 from binaural_core.shapes import check
 
@@ -48,23 +50,20 @@ def spectrogram_db(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Level over frequency and time, dB re full scale, not below `FLOOR_DB`.
 
-    wave_CN : (C, N). Returns levels (C, K, F) float32, frequencies (K,) in Hz and the middles of the frames (F,) in s.
-    Periodic Hann window, frames centred on multiples of the hop, zeros beyond the ends. With ``max_frames`` the *powers*
-    of neighbouring frames are averaged until no more than that many remain, so that a picture stays small and no sound
-    falls between its columns. Source: Oppenheim & Schafer, Discrete-Time Signal Processing, time-dependent Fourier.
+    wave_CN : (C, N). Returns levels (C, K, F) float32, frequencies (K,) in Hz and the middles of the frames (F,) in s;
+    the frames are those of `stft`, centred. With ``max_frames`` the *powers* of neighbouring frames are averaged until
+    no more than that many remain, so that a picture stays small and no sound falls between its columns.
+    Raises InputError for an empty wave.
     """
-    samples = check(wave_CN, "C N", "wave_CN")["N"]
-    need(samples > 0, "the wave has no samples", why="there is nothing to see", fix="give at least one sample")
-    window_N = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window_samples) / window_samples)
-    padded_CN = np.pad(np.asarray(wave_CN, np.float64), ((0, 0), (window_samples // 2, window_samples)))
-    frames_CFN = np.lib.stride_tricks.sliding_window_view(padded_CN, window_samples, axis=1)[:, :samples:hop_samples]
-    amplitude_CFK = np.abs(np.fft.rfft(frames_CFN * window_N)) / (window_N.sum() / 2)  # a full-scale sine reads 1
-    power_CFK = amplitude_CFK**2
-    times_s_F = np.arange(power_CFK.shape[1]) * hop_samples / sample_rate_hz
+    check(wave_CN, "C N", "wave_CN")
+    wave = torch.from_numpy(np.ascontiguousarray(wave_CN, np.float64))
+    full_scale = window_samples / 4  # what a sine of amplitude 1 reads: half of the Hann window's sum
+    power_CKF = (stft(wave, window_samples, hop_samples, window_samples).abs() / full_scale).square().numpy()
+    times_s_F = np.arange(power_CKF.shape[2]) * hop_samples / sample_rate_hz
     if max_frames is not None and len(times_s_F) > max_frames:
         starts = np.arange(0, len(times_s_F), math.ceil(len(times_s_F) / max_frames))
         counts = np.diff(starts, append=len(times_s_F))
-        power_CFK = np.add.reduceat(power_CFK, starts, axis=1) / counts[:, None]
+        power_CKF = np.add.reduceat(power_CKF, starts, axis=2) / counts
         times_s_F = np.add.reduceat(times_s_F, starts) / counts
-    level_CKF = 10 * np.log10(np.maximum(power_CFK, 10 ** (FLOOR_DB / 10))).transpose(0, 2, 1)
+    level_CKF = 10 * np.log10(np.maximum(power_CKF, 10 ** (FLOOR_DB / 10)))
     return level_CKF.astype(np.float32), np.fft.rfftfreq(window_samples, 1 / sample_rate_hz), times_s_F

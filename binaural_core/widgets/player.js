@@ -146,7 +146,7 @@
     button.addEventListener("click", guarded(() => (voice ? halt(positionS()) : play())));
     const keys = document.createElement("div");
     keys.className = "binaural-player-keys";
-    keys.textContent = `Keys: space plays and pauses, 1-${names.length} switch the version, a click in the picture seeks.`;
+    keys.textContent = `Keys: space plays and pauses, 1 to ${names.length} choose the version.`;
     plain.before(bar, keys);
     root.addEventListener("keydown", guarded((event) => {
       const index = Number(event.key) - 1;
@@ -161,7 +161,7 @@
     window.addEventListener("binaural-player-starts", guarded(({ detail }) => {
       if (voice && detail !== root) halt(positionS());
     }));
-    controls = { button, labels, slider, clock };
+    controls = { button, labels, slider, clock, keys };
   }
 
   function show() {
@@ -190,11 +190,22 @@
     if (figure) {
       figure.classList.add("binaural-player-figure");
       figure.setAttribute("role", "img");
-      figure.setAttribute("aria-label", figure.layout.meta.alt);
+      figure.setAttribute("aria-label", root.dataset.picture);
       figure.on("plotly_afterplot", guarded(drawPlayhead));
       figure.on("plotly_click", guarded(({ points }) => seek(points[0].x)));
+      if (!controls.keys.dataset.picture) controls.keys.append(" A click in the picture seeks.");
+      controls.keys.dataset.picture = "linked";
     }
     return figure;
+  }
+
+  // JupyterLab's plotly shows the PNG until the mouse enters it; the playhead needs the figure as soon as it is in view.
+  function wakeFigure() {
+    const images = root.closest(".jp-OutputArea")?.querySelectorAll(".jp-RenderedPlotly .plot-img") ?? [];
+    const mine = [...images].find((image) => root.compareDocumentPosition(image) & Node.DOCUMENT_POSITION_FOLLOWING);
+    if (!mine || mine.alt === root.dataset.picture) return;
+    mine.alt = root.dataset.picture;
+    mine.dispatchEvent(new Event("mouseenter"));
   }
 
   function drawPlayhead() {
@@ -224,7 +235,15 @@
     build();
     plain.hidden = true;
     show();
-    const search = setInterval(() => (findFigure() ? clearInterval(search) || drawPlayhead() : null), 500);
-    setTimeout(() => clearInterval(search), 60_000); // later, every use of the controls looks again
+    new IntersectionObserver((seen, observer) => {
+      if (!seen.some(({ isIntersecting }) => isIntersecting)) return;
+      observer.disconnect();
+      const search = setInterval(() => {
+        if (findFigure()) clearInterval(search);
+        else wakeFigure();
+        drawPlayhead();
+      }, 300);
+      setTimeout(() => clearInterval(search), 60_000); // later, every use of the controls looks again
+    }).observe(root);
   })();
 })();

@@ -120,7 +120,8 @@ class Player:
         )
         title = html.escape(self.title or "Listening comparison")
         return f"""<div class="binaural-player" role="group" aria-label="{title}" data-player-id="{self.player_id}"
- data-sample-rate-hz="{self.sample_rate_hz}" data-duration-s="{self.duration_s:.6f}" data-lm-suppress-shortcuts="true">
+ data-sample-rate-hz="{self.sample_rate_hz}" data-duration-s="{self.duration_s:.6f}" data-lm-suppress-shortcuts="true"
+ data-picture="{html.escape(self.panels.description())}">
 <style>{(room / "player.css").read_text()}</style>
 <div class="binaural-player-title"><strong>{title}</strong></div>
 <div class="binaural-player-gain">Shared gain <strong>{self.gain_db:+.1f} dB</strong>, the same for both ears and every
