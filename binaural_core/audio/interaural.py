@@ -2,9 +2,9 @@
 
 Conventions: waves are (2, N), row 0 the left ear; positive means left: an ITD above 0 says that the left ear hears
 first, an ILD above 0 that it is louder. Frames are Hann windows of 2,048 samples at 22,050 Hz (of the same duration at
-other rates) every half window; a frame is active within 30 dB of the loudest; T blocks of 8 frames follow moving
-sources. All numbers are float64. Silence has no direction: its ITD, ILD and IPD are 0, its IACC is 1 (0 if one ear
-alone is silent).
+other rates) every half window, as many as fit; a frame is active within 30 dB of the loudest; T blocks of 8 frames
+follow moving sources. All numbers are float64. Silence has no direction: its ITD, ILD and IPD are 0, its IACC is 1 (0
+if one ear alone is silent).
 """
 
 import functools
@@ -25,6 +25,7 @@ ACTIVE_DB = 30.0
 LOWEST_HZ, HIGHEST_HZ = 100.0, 1500.0  # where the ear hears time differences of the fine structure
 LONGEST_S = 1e-3
 GRID_S = 10e-6
+LEAKAGE = 1e-8  # of the loudest bin's power, 80 dB under it
 BAND_CENTRES_HZ = 1000.0 * 2.0 ** (np.arange(-9, 10) / 3)  # third octaves, 125 to 8,000 Hz
 SPEED_OF_SOUND_M_S = 343.0
 EAR_FLOOR = 1e-10  # an ear counts as no quieter than 100 dB under the loudest, so that no ILD is infinite
@@ -53,11 +54,13 @@ class Spectra(NamedTuple):
 
 
 def spectra(wave_EN: ArrayLike, sample_rate_hz: int) -> Spectra:
-    """Spectra of the frames; zeros fill the last one. Raises InputError unless the wave is (2, N) and finite."""
+    """Spectra of the frames that fit; zeros fill a wave shorter than one.
+
+    Raises InputError unless the wave is (2, N) and finite.
+    """
     wave_EN = ears(wave_EN)
     hop = max(1, round(FRAME_S * sample_rate_hz / 2))
-    frames = 1 + max(0, math.ceil((wave_EN.shape[1] - 2 * hop) / hop))
-    padded_EN = np.pad(wave_EN, ((0, 0), (0, (frames + 1) * hop - wave_EN.shape[1])))
+    padded_EN = np.pad(wave_EN, ((0, 0), (0, max(0, 2 * hop - wave_EN.shape[1]))))
     framed_EFN = np.lib.stride_tricks.sliding_window_view(padded_EN, 2 * hop, axis=1)[:, ::hop]
     framed_EFN = framed_EFN * scipy.signal.get_window("hann", 2 * hop)
     return Spectra(
@@ -66,9 +69,14 @@ def spectra(wave_EN: ArrayLike, sample_rate_hz: int) -> Spectra:
 
 
 def itd_us(wave_EN: ArrayLike, sample_rate_hz: int) -> float:
-    """Interaural time difference of the whole wave (still sources), in microseconds, within +-1 ms."""
+    """Interaural time difference of the whole wave (still sources), in microseconds, within +-1 ms.
+
+    Noise and music are within 1 us of a known delay. A bare tone reads too small (1 % at 900 Hz, 4 % at 440, a fifth at
+    200), because what leaks into neighbouring bins carries the tone's phase and PHAT weighs every bin alike.
+    """
     framed = spectra(wave_EN, sample_rate_hz)
-    return float(1e6 * _peak_s(_phat_FK(framed)[framed.active_F].sum(axis=0)[None], framed.low_hz_K)[0])
+    phat_K = _phat_FK(_cross_FK(framed)[framed.active_F]).sum(axis=0)
+    return float(1e6 * _peak_s(phat_K[None], framed.low_hz_K)[0])
 
 
 def itd_blocks(
@@ -80,7 +88,9 @@ def itd_blocks(
     """
     framed = spectra(wave_EN, sample_rate_hz)
     active_F = framed.active_F if active_F is None else active_F
-    phat_TK = _by_block(_phat_FK(framed) * active_F[:, None])
+    cross_FK = _cross_FK(framed) * active_F[:, None]
+    starts = range(0, len(cross_FK), BLOCK_FRAMES)
+    phat_TK = np.stack([_phat_FK(cross_FK[at : at + BLOCK_FRAMES]).sum(axis=0) for at in starts])
     return 1e6 * _peak_s(phat_TK, framed.low_hz_K), _by_block(framed.energy_F * active_F)
 
 
@@ -190,11 +200,14 @@ def _cross_FK(framed: Spectra) -> np.ndarray:
     return left_FK * right_FK.conj()
 
 
-def _phat_FK(framed: Spectra) -> np.ndarray:
-    """Cross-spectra of unit magnitude (Knapp and Carter 1976, PHAT); 0 where there is nothing."""
-    cross_FK = _cross_FK(framed)
+def _phat_FK(cross_FK: np.ndarray) -> np.ndarray:
+    """Cross-spectra of unit magnitude (Knapp and Carter 1976, PHAT).
+
+    0 where there is nothing, or only what leaks through the window from a bin 80 dB above.
+    """
     magnitude_FK = np.abs(cross_FK)
-    return cross_FK / np.where(magnitude_FK > 0, magnitude_FK, 1)
+    heard_FK = magnitude_FK > magnitude_FK.max(initial=0) * LEAKAGE
+    return np.where(heard_FK, cross_FK / np.where(heard_FK, magnitude_FK, 1), 0)
 
 
 def _peak_s(phat_TK: np.ndarray, frequencies_hz_K: np.ndarray) -> np.ndarray:
