@@ -1,6 +1,5 @@
 """Scenes by chance: how many sources, which, where, still or moving, in the open or in a room. One seed, one scene."""
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -14,7 +13,7 @@ from binaural_core.audio.io import audio_info
 from binaural_core.config import Config
 from binaural_core.errors import need
 from binaural_core.scene.geometry import Camera, angle_between_deg, unit_vectors
-from binaural_core.scene.plan import MAX_SOURCES, Keyframe, Scene, Source
+from binaural_core.scene.plan import MAX_SOURCES, Keyframe, Scene, Source, positions_between
 from binaural_core.scene.room import WALL_MARGIN_M, Room
 from binaural_core.seeds import numpy_stream
 
@@ -22,6 +21,7 @@ SUFFIXES = {".wav", ".flac", ".ogg", ".mp3"}
 PICTURE_MARGIN_DEG = 3.0
 TRIES = 200
 FASTEST_DEG_S = 40.0
+WIDEST_FAN_DEG = 120.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,8 @@ class SceneConfig(Config):
             low, high = getattr(self, name)
             need(low <= high, f"{name}={getattr(self, name)}", why="it is a range", fix="give the lower value first")
         need(
-            0 < self.widest_deg <= 180 and self.min_separation_deg * (self.sources[1] - 1) <= 1.4 * self.widest_deg,
+            0 < self.widest_deg <= 180
+            and self.min_separation_deg * (self.sources[1] - 1) <= 1.4 * min(self.widest_deg, WIDEST_FAN_DEG),
             f"{self.sources[1]} sources, {self.min_separation_deg:g} degrees apart, within {self.widest_deg:g} degrees",
             why="they do not fit",
             fix="lower min_separation_deg or the number of sources, or raise max_azimuth_deg (at most 180)",
@@ -104,19 +105,10 @@ def random_scene(config: SceneConfig, dry_sounds: Sequence[DrySound], seed: int)
     room = _room(config, chance) if chance.random() < config.reverberant else None
     chosen = chance.choice(len(dry_sounds), count, replace=count > len(dry_sounds))
     moving = chance.random(count) < config.moving
-    for _ in range(TRIES):
-        paths = [_path(config, room, bool(moves), chance) for moves in moving]
-        sources = tuple(
-            _source(dry_sounds[which], path, config, chance) for which, path in zip(chosen, paths, strict=True)
-        )
-        if _apart(sources, config):
-            break
-    else:
-        spread_deg = np.linspace(-config.widest_deg, config.widest_deg, count + 2)[1:-1]
-        sources = tuple(
-            dataclasses.replace(source, path=_keyframes([0.0], [azimuth_deg], 0.0, config, room, chance))
-            for source, azimuth_deg in zip(sources, chance.permutation(spread_deg), strict=True)
-        )
+    sources = tuple(
+        _source(dry_sounds[which], way, config, chance)
+        for which, way in zip(chosen, _ways(config, room, moving, chance), strict=True)
+    )
     return Scene(
         sources=sources, duration_s=config.duration_s, room=room, camera=config.camera, mono=config.mono, seed=seed
     )
@@ -127,8 +119,21 @@ def _room(config: SceneConfig, chance: np.random.Generator) -> Room:
     return Room(size_m=size_m, rt60_s=float(chance.uniform(*config.rt60_s)))
 
 
-def _path(config: SceneConfig, room: Room | None, moves: bool, chance: np.random.Generator) -> tuple[Keyframe, ...]:
-    """One keyframe, or two or three over the scene; the elevation stays."""
+def _ways(
+    config: SceneConfig, room: Room | None, moving: Sequence[bool], chance: np.random.Generator
+) -> list[np.ndarray]:
+    """A way per source, none near another: places (P, 3) at P times, evenly over the scene."""
+    for _ in range(TRIES):
+        ways = [_way(_azimuths(config, moves, chance), config, room, chance) for moves in moving]
+        if _apart(ways, config):
+            return ways
+    reach_deg = 0.8 * min(config.widest_deg, WIDEST_FAN_DEG)  # too crowded for chance: a fan of still sources
+    fan_deg = chance.permutation(np.linspace(-reach_deg, reach_deg, len(moving)))
+    return [_way([azimuth_deg], config, room, chance, elevation_deg=0.0) for azimuth_deg in fan_deg]
+
+
+def _azimuths(config: SceneConfig, moves: bool, chance: np.random.Generator) -> list[float]:
+    """One azimuth, or two or three no faster apart than `FASTEST_DEG_S`."""
     legs = int(chance.integers(1, 3)) if moves else 0
     azimuths_deg = [chance.uniform(-config.widest_deg, config.widest_deg)]
     reach_deg = FASTEST_DEG_S * config.duration_s / max(legs, 1)
@@ -136,32 +141,25 @@ def _path(config: SceneConfig, room: Room | None, moves: bool, chance: np.random
         low_deg = max(-config.widest_deg, azimuths_deg[-1] - reach_deg)
         high_deg = min(config.widest_deg, azimuths_deg[-1] + reach_deg)
         azimuths_deg.append(chance.uniform(low_deg, high_deg))
-    times_s = np.linspace(0, config.duration_s, legs + 1)
-    return _keyframes(times_s, azimuths_deg, chance.uniform(*config.elevation_deg), config, room, chance)
+    return azimuths_deg
 
 
-def _keyframes(
-    times_s: Sequence[float],
+def _way(
     azimuths_deg: Sequence[float],
-    elevation_deg: float,
     config: SceneConfig,
     room: Room | None,
     chance: np.random.Generator,
-) -> tuple[Keyframe, ...]:
-    """Keyframes at drawn distances, such that the whole way between them is in the room."""
+    *,
+    elevation_deg: float | None = None,
+) -> np.ndarray:
+    """Places (P, 3) at one height, at distances such that the whole way between them is in the room."""
+    elevation_deg = chance.uniform(*config.elevation_deg) if elevation_deg is None else elevation_deg
     nearest_m, farthest_m = config.distance_m
     if room is not None:
-        way_deg = np.linspace(min(azimuths_deg), max(azimuths_deg), 61)
-        farthest_m = min(farthest_m, float(_to_the_walls_m(room, way_deg, elevation_deg).min()))
-    return tuple(
-        Keyframe(
-            time_s=float(time_s),
-            azimuth_deg=float(azimuth_deg),
-            elevation_deg=float(elevation_deg),
-            distance_m=float(chance.uniform(min(nearest_m, farthest_m), farthest_m)),
-        )
-        for time_s, azimuth_deg in zip(times_s, azimuths_deg, strict=True)
-    )
+        between_deg = np.linspace(min(azimuths_deg), max(azimuths_deg), 61)
+        farthest_m = min(farthest_m, float(_to_the_walls_m(room, between_deg, elevation_deg).min()))
+    distances_m = chance.uniform(min(nearest_m, farthest_m), farthest_m, len(azimuths_deg))
+    return np.stack([azimuths_deg, np.full(len(azimuths_deg), elevation_deg), distances_m], axis=1)
 
 
 def _to_the_walls_m(room: Room, azimuth_deg: np.ndarray, elevation_deg: float) -> np.ndarray:
@@ -171,9 +169,23 @@ def _to_the_walls_m(room: Room, azimuth_deg: np.ndarray, elevation_deg: float) -
     return (reach_S3 / np.maximum(np.abs(way_S3), 1e-9)).min(axis=1)
 
 
-def _source(dry: DrySound, path: tuple[Keyframe, ...], config: SceneConfig, chance: np.random.Generator) -> Source:
+def _apart(ways: Sequence[np.ndarray], config: SceneConfig) -> bool:
+    times_s = np.linspace(0, config.duration_s, 33)
+    directions = [positions_between(_even(way, config), way, times_s)[:, :2] for way in ways]
+    return all(angle_between_deg(a, b).min() >= config.min_separation_deg for a, b in combinations(directions, 2))
+
+
+def _even(way: np.ndarray, config: SceneConfig) -> np.ndarray:
+    return np.linspace(0, config.duration_s, len(way))
+
+
+def _source(dry: DrySound, way: np.ndarray, config: SceneConfig, chance: np.random.Generator) -> Source:
     spare_s = dry.duration_s - config.duration_s
     offset_s = float(chance.uniform(0, abs(spare_s)))
+    path = tuple(
+        Keyframe(time_s=float(t), azimuth_deg=float(a), elevation_deg=float(e), distance_m=float(d))
+        for t, (a, e, d) in zip(_even(way, config), way, strict=True)
+    )
     return Source(
         sound=dry.sound,
         label=dry.label,
@@ -182,12 +194,6 @@ def _source(dry: DrySound, path: tuple[Keyframe, ...], config: SceneConfig, chan
         start_s=0.0 if spare_s >= 0 else offset_s,
         from_s=offset_s if spare_s >= 0 else 0.0,
     )
-
-
-def _apart(sources: Sequence[Source], config: SceneConfig) -> bool:
-    times_s = np.linspace(0, config.duration_s, 33)
-    ways = [s.positions(times_s)[:, :2] for s in sources]
-    return all(angle_between_deg(a, b).min() >= config.min_separation_deg for a, b in combinations(ways, 2))
 
 
 def _portable(file: Path) -> str:

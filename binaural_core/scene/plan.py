@@ -100,15 +100,9 @@ class Source(Config):
         return len({(k.azimuth_deg, k.elevation_deg, k.distance_m) for k in self.path}) > 1
 
     def positions(self, times_s: ArrayLike) -> np.ndarray:
-        """Azimuth, elevation, distance (L, 3) at times (L,); monotone cubics in between (Fritsch & Carlson 1980)."""
+        """Azimuth, elevation, distance (L, 3) at times (L,)."""
         places_P3 = np.array([(k.azimuth_deg, k.elevation_deg, k.distance_m) for k in self.path])
-        if not self.moves:
-            places_L3 = np.repeat(places_P3[:1], np.size(times_s), axis=0)
-        else:
-            at_s = np.array([k.time_s for k in self.path])
-            places_L3 = PchipInterpolator(at_s, places_P3)(np.clip(np.ravel(times_s), at_s[0], at_s[-1]))
-        places_L3[:, 0] = wrap_deg(places_L3[:, 0])
-        return places_L3
+        return positions_between([k.time_s for k in self.path], places_P3, times_s)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,3 +146,17 @@ class Scene(Config):
         """Places (L, 3) of a source in metres from the head: x ahead, y left, z up."""
         places_L3 = source.positions(times_s)
         return unit_vectors(places_L3[:, 0], places_L3[:, 1]) * places_L3[:, 2:]
+
+
+def positions_between(keyframe_times_s: ArrayLike, places_P3: np.ndarray, times_s: ArrayLike) -> np.ndarray:
+    """Azimuth, elevation, distance (L, 3) at times (L,), given at P times; the azimuth comes out in [-180, 180).
+
+    Monotone cubics in between, the first and last place held beyond. Source: Fritsch & Carlson 1980.
+    """
+    if len(places_P3) == 1:
+        places_L3 = np.repeat(np.asarray(places_P3, float), np.size(times_s), axis=0)
+    else:
+        held_L = np.clip(np.ravel(times_s), keyframe_times_s[0], keyframe_times_s[-1])
+        places_L3 = PchipInterpolator(keyframe_times_s, places_P3)(held_L)
+    places_L3[:, 0] = wrap_deg(places_L3[:, 0])
+    return places_L3
