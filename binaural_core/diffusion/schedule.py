@@ -141,10 +141,8 @@ def leading(count: int, schedule: Schedule) -> list[int]:
 
 def linspace(count: int, schedule: Schedule) -> list[int]:
     """``count`` even steps from T - 1 down to 0, both included."""
-    top = len(schedule) - 1
-    return (
-        [round(top * i / max(_sized(count, schedule) - 1, 1)) for i in reversed(range(count))] if count > 1 else [top]
-    )
+    top, gaps = len(schedule) - 1, _sized(count, schedule) - 1
+    return [round(top * i / gaps) for i in reversed(range(count))] if gaps else [top]
 
 
 def log_sigma(count: int, schedule: Schedule, high: float = 10.0, low: float = 0.03) -> list[int]:

@@ -1,0 +1,232 @@
+"""Both recipes through their one interface, with networks that know the answer."""
+
+import pytest
+import torch
+
+from binaural_core.diffusion import recipe
+from binaural_core.diffusion.recipe import BridgeConfig, DiffusionConfig, Draws, RecipeConfig
+from binaural_core.errors import InputError
+from binaural_core.seeds import stream
+
+SHAPE = (3, 2, 5, 7)
+
+
+def mels() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = stream(0, "mels")
+    clean = torch.rand(SHAPE, generator=generator) * 1.6 - 0.8
+    return clean, clean.mean(dim=1, keepdim=True)
+
+
+def generators(purpose: str, count: int = 3) -> list[torch.Generator]:
+    return [stream(0, purpose, i) for i in range(count)]
+
+
+CONFIGS = {
+    "bridge": RecipeConfig(),
+    "bridge_euler": RecipeConfig(bridge=BridgeConfig(solver="euler", steps=4, distance="l1")),
+    "original": RecipeConfig(name="diffbinaural"),
+    "v_min_snr": RecipeConfig(name="diffbinaural", diffusion=DiffusionConfig(predicts="v", weighting="min_snr")),
+    "x0_p2": RecipeConfig(name="diffbinaural", diffusion=DiffusionConfig(predicts="x0", weighting="p2")),
+    "residual": RecipeConfig(
+        name="diffbinaural",
+        diffusion=DiffusionConfig(
+            predicts="v", residual_scale=0.35, sampler="dpmpp_2m", grid="log_sigma", steps=10, zero_terminal_snr=True
+        ),
+    ),
+    "heun_sigmoid": RecipeConfig(
+        name="diffbinaural",
+        diffusion=DiffusionConfig(schedule="sigmoid", predicts="x0", sampler="heun", grid="leading", steps=5),
+    ),
+    "ddpm_linear": RecipeConfig(
+        name="diffbinaural", diffusion=DiffusionConfig(schedule="linear", timesteps=100, sampler="ddpm", steps=100)
+    ),
+}
+
+
+def oracle(made: recipe.Recipe, clean: torch.Tensor, mono: torch.Tensor):
+    """A network that always points at ``clean``, whatever the recipe wants to hear."""
+    wanted = made.config
+
+    def network(x, t_B, kept_B2):
+        t = t_B[:, None, None, None]
+        if wanted.name == "bridge":
+            return (clean - x) / (1 - t)
+        x_0 = clean if wanted.diffusion.residual_scale is None else (clean - mono) / wanted.diffusion.residual_scale
+        steps = (t_B * (len(made.schedule) - 1)).round().long()
+        a, b = made.schedule.signal_noise(steps, x)
+        noise = (x - a * x_0) / b
+        return {"x0": x_0, "noise": noise, "v": a * noise - b * x_0}[wanted.diffusion.predicts]
+
+    return network
+
+
+@pytest.mark.parametrize("config", list(CONFIGS.values()), ids=list(CONFIGS))
+def test_a_network_that_knows_the_answer_has_no_loss_and_samples_it(config):
+    clean, mono = mels()
+    made = recipe.build(config)
+    network = oracle(made, clean, mono)
+    loss_B = made.loss(network, clean, mono, generators("draws"))
+    assert loss_B.shape == (3,)
+    assert loss_B.max() < 1e-3
+    sampled = made.sample(
+        network,
+        mono,
+        noise_BEMF=torch.randn(SHAPE, generator=stream(0, "noise")),
+        generator=generators("sampling"),
+    )
+    torch.testing.assert_close(sampled, clean, atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize("config", list(CONFIGS.values()), ids=list(CONFIGS))
+def test_random_numbers_are_keyed_by_sample(config):
+    """The loss of a sample does not depend on who else is in the batch."""
+    clean, mono = mels()
+    made = recipe.build(config)
+
+    def network(x, t_B, kept_B2):
+        return 0.3 * x + t_B[:, None, None, None] + kept_B2.sum(dim=1)[:, None, None, None]
+
+    together = made.loss(network, clean, mono, generators("draws"))
+    for i in range(3):
+        alone = made.loss(network, clean[i : i + 1], mono[i : i + 1], [stream(0, "draws", i)])
+        torch.testing.assert_close(alone[0], together[i])
+    drawn = recipe.draw(generators("draws"), clean)
+    torch.testing.assert_close(made.loss(network, clean, mono, drawn), together)
+
+
+def test_bridge_loss_is_the_distance_to_the_velocity():
+    clean, mono = mels()
+    made = recipe.build(RecipeConfig(bridge=BridgeConfig(noise_sigma=0.2, distance="l1")))
+    draws = Draws(torch.tensor([0.0, 0.5, 0.9]), torch.ones(3, 2), torch.randn(SHAPE, generator=stream(0, "noise")))
+    seen = {}
+
+    def network(x, t_B, kept_B2):
+        seen.update(x=x, t=t_B)
+        return torch.zeros_like(x)
+
+    loss_B = made.loss(network, clean, mono, draws)
+    x_0 = mono + 0.2 * draws.noise_BEMF
+    torch.testing.assert_close(loss_B, (clean - x_0).abs().flatten(1).mean(dim=1))
+    torch.testing.assert_close(seen["x"][1], (x_0[1] + clean[1]) / 2)
+    torch.testing.assert_close(seen["t"], draws.time_B)
+
+
+def test_diffusion_sees_every_step_as_a_time_in_0_1():
+    clean, mono = mels()
+    made = recipe.build(RecipeConfig(name="diffbinaural"))
+    draws = Draws(torch.tensor([0.0, 0.5, 0.99999999]), torch.ones(3, 2), torch.zeros(SHAPE))
+    seen = {}
+
+    def network(x, t_B, kept_B2):
+        seen.update(x=x, t=t_B)
+        return torch.zeros_like(x)
+
+    made.loss(network, clean, mono, draws)
+    torch.testing.assert_close(seen["t"], torch.tensor([0.0, 500 / 999, 1.0]))
+    torch.testing.assert_close(seen["x"][1], clean[1] * made.schedule.alpha_bar[500].sqrt().float())
+
+
+@pytest.mark.parametrize(
+    "config,hidden",
+    [
+        (RecipeConfig(dropout=0.5), [True, False]),
+        (RecipeConfig(dropout=0.5, dropped="together"), [False, False]),
+        (RecipeConfig(name="diffbinaural", dropout=0.5), [False, False]),
+        (RecipeConfig(name="diffbinaural", dropout=0.5, dropped="apart"), [False, False]),
+    ],
+)
+def test_conditions_are_hidden_as_the_recipe_says(config, hidden):
+    clean, mono = mels()
+    drops_B2 = torch.tensor([[0.4, 0.4], [0.6, 0.6], [0.6, 0.6]])
+    draws = Draws(torch.full((3,), 0.5), drops_B2, torch.zeros(SHAPE))
+    seen = []
+
+    def network(x, t_B, kept_B2):
+        seen.append(kept_B2.tolist())
+        return torch.zeros_like(x)
+
+    recipe.build(config).loss(network, clean, mono, draws)
+    assert seen == [[hidden, [True, True], [True, True]]]
+
+
+def test_weighted_cells():
+    clean, mono = mels()
+    weight = torch.zeros(3, 1, 5, 7)
+    weight[:, :, 2] = 1
+    made = recipe.build(RecipeConfig())
+    drawn = recipe.draw(generators("draws"), clean)
+    x_0 = mono + made.config.bridge.noise_sigma * drawn.noise_BEMF
+    loss_B = made.loss(lambda x, t, k: torch.zeros_like(x), clean, mono, drawn, weight_BEMF=weight)
+    torch.testing.assert_close(loss_B, (clean - x_0)[:, :, 2].square().flatten(1).mean(dim=1))
+
+
+@pytest.mark.parametrize("name,evaluations", [("bridge", 6), ("original", 25), ("residual", 10)])
+def test_evaluations_steps_guidance_and_watch(name, evaluations):
+    clean, mono = mels()
+    made = recipe.build(CONFIGS[name])
+    noise = torch.randn(SHAPE, generator=stream(0, "noise"))
+    calls, seen = [], []
+    exact = oracle(made, clean, mono)
+
+    def network(x, t_B, kept_B2):
+        calls.append(kept_B2.all().item())
+        return exact(x, t_B, kept_B2)
+
+    made.sample(network, mono, noise_BEMF=noise, watch=lambda t, x, data: seen.append(data))
+    assert len(calls) == evaluations
+    assert all(calls)
+    torch.testing.assert_close(seen[-1], clean, atol=2e-3, rtol=0)
+    calls.clear()
+    made.sample(network, mono, noise_BEMF=noise, steps=2, guidance=2.0)
+    assert calls == [False, True] * (4 if name == "bridge" else 2)
+
+
+def test_residual_diffusion_starts_from_the_mono():
+    """A network that finds no difference between the ears gives the mono twice."""
+    _, mono = mels()
+    made = recipe.build(
+        RecipeConfig(name="diffbinaural", diffusion=DiffusionConfig(predicts="x0", residual_scale=0.35))
+    )
+    noise = torch.randn(SHAPE, generator=stream(0, "noise"))
+    same = made.sample(lambda x, t, k: torch.zeros_like(x), mono, noise_BEMF=noise)
+    torch.testing.assert_close(same, mono.expand(SHAPE), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("predicts", ["noise", "v", "x0"])
+def test_samples_stay_in_unit_scale(predicts):
+    _, mono = mels()
+    made = recipe.build(RecipeConfig(name="diffbinaural", diffusion=DiffusionConfig(predicts=predicts)))
+    noise = torch.randn(SHAPE, generator=stream(0, "noise"))
+    assert made.sample(lambda x, t, k: 3 * x, mono, noise_BEMF=noise).abs().max() <= 1
+
+
+def test_config_round_trip(tmp_path):
+    for config in CONFIGS.values():
+        config.save(tmp_path / "recipe.yaml")
+        assert RecipeConfig.load(tmp_path / "recipe.yaml") == config
+
+
+@pytest.mark.parametrize(
+    "wrong,match",
+    [
+        (lambda: RecipeConfig(dropout=1.0), "dropout"),
+        (lambda: BridgeConfig(noise_sigma=-0.1), "noise_sigma"),
+        (lambda: BridgeConfig(steps=0), "steps=0"),
+        (lambda: DiffusionConfig(zero_terminal_snr=True), "zero_terminal_snr"),
+        (lambda: DiffusionConfig(steps=2000), "steps=2000 of timesteps=1000"),
+        (lambda: DiffusionConfig(sampler="heun", eta=0.5), "sampler=heun"),
+        (lambda: DiffusionConfig(residual_scale=0.0), "residual_scale"),
+    ],
+)
+def test_configs_say_what_cannot_be(wrong, match):
+    with pytest.raises(InputError, match=match):
+        wrong()
+
+
+def test_shapes_are_checked_at_the_door():
+    clean, mono = mels()
+    made = recipe.build(RecipeConfig())
+    with pytest.raises(InputError, match="mono mel"):
+        made.loss(lambda x, t, k: x, clean, mono[..., :5], generators("draws"))
+    with pytest.raises(InputError, match="2 generators for 3 samples"):
+        made.loss(lambda x, t, k: x, clean, mono, generators("draws", 2))
