@@ -38,7 +38,7 @@ def ears_figure(mels: Mapping[str, np.ndarray], mel: MelConfig | None = None, *,
         check(level_EMF, "2 M F", name)
     top_db = max(level.max() for level in levels.values())
     seconds = max(level.shape[-1] for level in levels.values()) * mel.hop_samples / mel.sample_rate_hz
-    figure = Figure(figsize=(9, 1.9 * len(levels) + 1.9), layout="constrained")
+    figure = Figure(figsize=(9, 2.1 * len(levels) + 2.2), layout="constrained")
     grid = figure.add_gridspec(len(levels) + 1, 2)
     panels = []
     for row, (name, level_EMF) in enumerate(levels.items()):
@@ -53,13 +53,13 @@ def ears_figure(mels: Mapping[str, np.ndarray], mel: MelConfig | None = None, *,
             panels[-1].set_xlim(0, seconds)
     figure.colorbar(image, ax=panels, label="level (dB re 1)", pad=0.01)
     curve = figure.add_subplot(grid[-1, :])
-    for (name, mel_EMF), colour in zip(mels.items(), VERSIONS, strict=False):
+    for index, (name, mel_EMF) in enumerate(mels.items()):
         ild_F = mel_ild_db(_array(mel_EMF))
-        curve.plot(_frame_times_s(len(ild_F), mel), ild_F, color=colour, label=name, lw=1.6)
+        curve.plot(_frame_times_s(len(ild_F), mel), ild_F, label=name, **_layered(index, len(mels)))
     _about_zero(curve, "level difference (dB)\n← right    left →", at_least=6.0)
     curve.set_xlim(0, seconds)
     curve.set_xlabel("time (s)")
-    curve.legend(fontsize=8, ncols=4, loc="upper right")
+    _legend_above(curve)
     figure.suptitle(title)
     return figure
 
@@ -82,7 +82,7 @@ def cues_figure(waves: Mapping[str, np.ndarray], sample_rate_hz: int, *, title: 
     """
     figure = Figure(figsize=(9, 4.4), layout="constrained")
     time_axis, level_axis = figure.subplots(2, 1, sharex=True)
-    for (name, wave_EN), colour in zip(waves.items(), VERSIONS, strict=False):
+    for index, (name, wave_EN) in enumerate(waves.items()):
         check(wave_EN, "2 N", name)
         itd_us_T, energy_T = itd_blocks(wave_EN, sample_rate_hz)
         ild_db_KT, level_db_KT = ild_bands(wave_EN, sample_rate_hz)
@@ -90,13 +90,13 @@ def cues_figure(waves: Mapping[str, np.ndarray], sample_rate_hz: int, *, title: 
         ild_T = (weight_KT * ild_db_KT).sum(axis=0) / np.maximum(weight_KT.sum(axis=0), 1e-30)
         heard_T = np.asarray(energy_T) > 0
         seconds_T = (np.arange(len(itd_us_T)) + 0.5) * wave_EN.shape[-1] / sample_rate_hz / len(itd_us_T)
-        style = {"color": colour, "label": name, "marker": "o", "ms": 3, "lw": 1.4}
+        style = {"label": name, "marker": "o", "ms": 3, **_layered(index, len(waves))}
         time_axis.plot(seconds_T, np.where(heard_T, itd_us_T, np.nan), **style)
         level_axis.plot(seconds_T, np.where(heard_T, ild_T, np.nan), **style)
     _about_zero(time_axis, "time difference (µs)\n← right    left →", at_least=100.0)
     _about_zero(level_axis, "level difference (dB)\n← right    left →", at_least=3.0)
     level_axis.set_xlabel("time (s)")
-    time_axis.legend(fontsize=8, ncols=4, loc="upper right")
+    _legend_above(time_axis)
     figure.suptitle(title)
     return figure
 
@@ -155,9 +155,7 @@ def filters_figure(mel: MelConfig | None = None) -> Figure:
         axis.set_xlabel("frequency (Hz)")
         axis.grid(alpha=0.3)
     near.set_xlim(0, 1500)
-    near.set_title(
-        "up to 1.5 kHz: about one filter every 37 Hz" if mel == MelConfig() else "up to 1.5 kHz", fontsize=10
-    )
+    near.set_title("up to 1.5 kHz", fontsize=10)
     whole.set_xlim(0, hz_K[-1])
     whole.set_title(f"all {mel.n_mels} filters: each has the same area", fontsize=10)
     near.set_ylabel("weight (1/Hz)")
@@ -271,7 +269,7 @@ def _mel_panel(axis: Axes, level_MF: np.ndarray, mel: MelConfig, top_db: float):
         vmin=top_db - RANGE_DB,
         vmax=top_db,
     )
-    hz = np.array([250, 500, 1000, 2000, 4000, 8000])
+    hz = np.array([500, 1000, 2000, 4000, 8000])
     hz = hz[(hz > mel.f_min_hz) & (hz < (mel.f_max_hz or mel.sample_rate_hz / 2))]
     axis.set_yticks(np.interp(hz, band_centres_hz(mel), np.arange(bands)), [f"{value / 1000:g}" for value in hz])
     return image
@@ -296,6 +294,16 @@ def _about_zero(axis: Axes, label: str, *, at_least: float) -> None:
     axis.axhline(0.0, color="grey", lw=0.8)
     axis.set_ylabel(label, fontsize=9)
     axis.grid(alpha=0.3)
+
+
+def _layered(index: int, curves: int) -> dict[str, str | float]:
+    """Colour and width of one of several curves: the first is the widest, so that none hides another."""
+    return {"color": VERSIONS[index % len(VERSIONS)], "lw": 1.3 + 1.1 * (curves - 1 - index)}
+
+
+def _legend_above(axis: Axes) -> None:
+    """A legend over the panel, where it covers no curve."""
+    axis.legend(fontsize=8, ncols=4, loc="lower right", bbox_to_anchor=(1.0, 1.0), frameon=False, borderaxespad=0.1)
 
 
 def _rectangle(x1: float, y1: float, x2: float, y2: float, colour: str):

@@ -5,6 +5,7 @@ import json
 import math
 import resource
 import sys
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,8 +26,9 @@ def record(**metrics: float | int | str | bool) -> None:
     """
     plain = {name: _plain(name, value) for name, value in metrics.items()}
     plain["peak_memory_mb"] = round(_peak_memory_mb())
-    line = ", ".join(f"{n} = {v:.4g}" if isinstance(v, float) else f"{n} = {v}" for n, v in plain.items())
-    display({METRICS_MIME: plain, "text/plain": f"recorded: {line}"}, raw=True)
+    said = ", ".join(f"{n} = {v:.4g}" if isinstance(v, float) else f"{n} = {v}" for n, v in plain.items())
+    text = textwrap.fill(f"recorded: {said}", 100, break_long_words=False, subsequent_indent="  ")
+    display({METRICS_MIME: plain, "text/plain": text}, raw=True)
 
 
 def read_metrics(notebook: str | Path | nbformat.NotebookNode) -> dict[str, float | int | str | bool]:
