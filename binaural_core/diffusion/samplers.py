@@ -151,6 +151,9 @@ def heun(
         if t_next == CLEAN:
             return x_0  # the Euler step to sigma = 0
         (a, b), (a_next, b_next) = schedule.signal_noise(t, x), schedule.signal_noise(t_next, x)
+        if a == 0:  # sigma is infinite: only the first-order step has a limit
+            x = ddim_step(x, x_0, t, t_next, schedule)
+            continue
         sigma, sigma_next = b / a, b_next / a_next
         z = x / a
         slope = (z - x_0) / sigma

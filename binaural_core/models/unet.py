@@ -30,6 +30,7 @@ MEL_OCTAVES = (0, 1, 2)
 class UNetConfig(Config):
     ears: int = 2  # 1 for networks that make one ear only
     dim: int = 32  # channels at full resolution; the original has 64 to 128
+    patch: int = 1  # cells of patch x patch go through as one; 2 makes a step about four times cheaper
     mults: tuple[int, ...] = (1, 2, 4)  # channels of each level over dim; each level halves mel and time
     groups: int = 8
     context_dim: int = 128  # features of the visual context; the original has 512
@@ -47,14 +48,14 @@ class UNetConfig(Config):
                 why="group norm splits the channels evenly",
                 fix=f"make dim a multiple of {self.groups}",
             )
-        for name in ("ears", "dim", "context_dim", "condition_dim", "film_bands", "heads", "head_dim"):
+        for name in ("ears", "dim", "patch", "context_dim", "condition_dim", "film_bands", "heads", "head_dim"):
             value = getattr(self, name)
             need(value >= 1, f"{name}={value}", why="it counts features", fix="give 1 or more")
 
     @property
     def multiple(self) -> int:
         """Mels and frames are padded to a multiple of this inside."""
-        return 2 ** (len(self.mults) - 1)
+        return self.patch * 2 ** (len(self.mults) - 1)
 
 
 class UNet(nn.Module):
@@ -67,7 +68,8 @@ class UNet(nn.Module):
         self.time = TimeEmbedding(config.condition_dim)
         self.context = nn.Linear(config.context_dim, config.condition_dim)
         self.condition = nn.Sequential(nn.SiLU(), nn.Linear(config.condition_dim, config.condition_dim), nn.SiLU())
-        self.stem = nn.Conv2d(config.ears + 1 + 1 + 2 * len(MEL_OCTAVES), config.dim, 5, padding=2)
+        inputs = (config.ears + 1 + 1 + 2 * len(MEL_OCTAVES)) * config.patch**2
+        self.stem = nn.Conv2d(inputs, config.dim, 5 if config.patch == 1 else 3, padding="same")
 
         def block(inputs: int, outputs: int, bands: int = 1) -> ResBlock:
             return ResBlock(inputs, outputs, config.condition_dim, config.groups, bands)
@@ -88,7 +90,7 @@ class UNet(nn.Module):
             block(2 * widths[i], widths[i], config.film_bands if i == 0 else 1) for i in levels[:-1]
         )
         self.up_attention = nn.ModuleList(look_around(i) for i in levels[:-1])
-        self.out = nn.Conv2d(config.dim, config.ears, 1)
+        self.out = nn.Conv2d(config.dim, config.ears * config.patch**2, 1)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 
@@ -105,7 +107,8 @@ class UNet(nn.Module):
 
         x = torch.cat([noisy_BEMF, mono_B1MF, self._height(mono_B1MF)], dim=1)
         pad = [-size % self.config.multiple for size in (sizes["F"], sizes["M"])]
-        x = self.stem(fn.pad(x, (0, pad[0], 0, pad[1]), mode="replicate"))
+        x = fn.pad(x, (0, pad[0], 0, pad[1]), mode="replicate")
+        x = self.stem(fn.pixel_unshuffle(x, self.config.patch))
         passed = []
         for block, attention, shrink in zip(self.down, self.down_attention, self.shrink, strict=True):
             x = attention(block(x, condition_BLD))
@@ -115,7 +118,7 @@ class UNet(nn.Module):
         for level in reversed(range(len(passed))):
             x = fn.interpolate(self.grow[level](x), scale_factor=2.0, mode="nearest")
             x = self.up_attention[level](self.up[level](torch.cat([x, passed[level]], dim=1), condition_BLD))
-        return self.out(x)[..., : sizes["M"], : sizes["F"]]
+        return fn.pixel_shuffle(self.out(x), self.config.patch)[..., : sizes["M"], : sizes["F"]]
 
     def _height(self, mono_B1MF: Tensor) -> Tensor:
         """Channels that say where on the mel axis a cell stands: its height in [-1, 1] and Fourier features of it."""

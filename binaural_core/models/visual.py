@@ -49,7 +49,10 @@ class VisualConfig(Config):
 
 
 class SmallEncoder(nn.Module):
-    """Four strided convolutions and the mean over what is left: (N, 3, H, W) -> (N, D), for crops of 64 x 64 or so."""
+    """Four strided convolutions: (N, 3, H, W) -> (N, D), for crops of 64 x 64 or so.
+
+    The features are pooled with three weights, 1, x and y, so that where something is inside the crop is not lost.
+    """
 
     def __init__(self, width: int, features: int):
         super().__init__()
@@ -59,10 +62,13 @@ class SmallEncoder(nn.Module):
             self.layers.append(nn.Conv2d(inputs, outputs, 3, stride=2, padding=1))
             self.layers.append(nn.GroupNorm(outputs // 4, outputs))
             self.layers.append(nn.SiLU())
-        self.out = nn.Linear(channels[-1], features)
+        self.out = nn.Linear(3 * channels[-1], features)
 
     def forward(self, crops_NCHW: Tensor) -> Tensor:
-        return self.out(self.layers(crops_NCHW).mean(dim=(2, 3)))
+        features_NCHW = self.layers(crops_NCHW)
+        x, y = (torch.linspace(-1, 1, n, device=crops_NCHW.device) for n in reversed(features_NCHW.shape[2:]))
+        weights = torch.stack([torch.ones(len(y), len(x)).to(x), x.expand(len(y), -1), y[:, None].expand(-1, len(x))])
+        return self.out(torch.einsum("nchw,khw->nck", features_NCHW, weights).flatten(1) / (len(x) * len(y)))
 
 
 class VisualNet(nn.Module):

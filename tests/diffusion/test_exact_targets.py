@@ -113,6 +113,22 @@ def test_many_steps_return_the_gaussian(name, spread):
     assert deviation == pytest.approx(spread, rel=0.02 if spread >= 0.1 else 0.05)
 
 
+@pytest.mark.parametrize("name", list(SAMPLERS))
+def test_a_schedule_that_ends_in_noise_alone_can_be_sampled_from_its_end(name):
+    ends = schedule.zero_terminal_snr(COSINE)
+
+    def denoise(x: Tensor, t: int) -> Tensor:
+        a, b = ends.signal_noise(t, x)
+        return MEAN + a * 0.25 / (a**2 * 0.25 + b**2) * (x - a * MEAN)
+
+    steps = [ends.alpha_bar.numel() - 1, *schedule.log_sigma(100, ends)]
+    mean, deviation = mean_and_deviation(
+        lambda x, source: SAMPLERS[name](denoise, x, steps, ends, generator=source), len(steps)
+    )
+    assert mean == pytest.approx(MEAN, abs=0.02)
+    assert deviation == pytest.approx(0.5, rel=0.05)
+
+
 @pytest.mark.parametrize("spread", SPREADS)
 def test_ten_steps_on_log_sigma_beat_twenty_five_even_ones(spread):
     fast = sampled("dpmpp_2m", schedule.log_sigma(10, COSINE), spread)[1]
