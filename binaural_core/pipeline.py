@@ -2,40 +2,51 @@
 
 >>> bc.Binauralizer.from_pretrained().binauralize(wave_N, 22050, video="clip.mp4").save("out.wav")  # doctest: +SKIP
 
-How long sound is made. Everything lives on one grid of mel frames. Stage 1 sees windows of W frames that overlap by the
-time between two pictures; overlapping windows start from the same noise (it is keyed by the frame, not by the window) and
-are cross-faded. Stage 2 makes a span of frames at a time with as much context on both sides as it needs, so a join is
-where the two spans agree to the sample. Nothing longer than a span and its windows is held: memory does not grow with the
-recording.
+Long sound is made in spans (`passage`), at constant memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+import yaml
 from torch import Tensor
 
 from binaural_core import checkpoint
-from binaural_core.audio import AudioWriter, MelConfig, log_mel, read_audio, resample, stream_audio, write_audio
+from binaural_core.audio import (
+    AudioWriter,
+    MelConfig,
+    audio_info,
+    log_mel,
+    read_audio,
+    resample,
+    stream_audio,
+    write_audio,
+)
 from binaural_core.audio.scaling import from_unit, to_unit
 from binaural_core.config import Config
+from binaural_core.data import unreferenced
 from binaural_core.data.config import DataConfig
-from binaural_core.data.eyes import Eyes, open_eyes
+from binaural_core.data.dubbing import dub
+from binaural_core.data.eyes import Closed, Eyes, clip_eyes, open_eyes
+from binaural_core.data.loading import cut
+from binaural_core.data.mel_pairs import EARS, mel_path, write_mels
+from binaural_core.data.sample import Clip, collate
 from binaural_core.errors import InputError, need
 from binaural_core.models.bigvgan import BigVGAN
 from binaural_core.models.bigvgan_config import BigVGANConfig
 from binaural_core.models.diffbinaural import DiffBinaural, DiffBinauralConfig
-from binaural_core.models.vocoding import MonoPhase, PerEar, Places, Vocoder
+from binaural_core.models.vocoding import MonoPhase, PerEar, Vocoder
+from binaural_core.passage import EDGE_FRAMES, WINDOWS_AT_ONCE, Passage, RollingMono, Span
 from binaural_core.places import outputs
 from binaural_core.seeds import stream
 
 SPAN_FRAMES = 640  # made at a time: 7.4 s
-WINDOWS_AT_ONCE = 8
-EDGE_FRAMES = 4  # read beyond a stretch so that its mel has no edge
 
 
 @dataclass(frozen=True)
@@ -49,15 +60,14 @@ class Binaural:
     def save(self, path: str | Path, *, video: str | Path | None = None) -> Path:
         """Write a sound file, or with an .mp4 name the pictures of ``video`` with this sound."""
         if Path(path).suffix.lower() == ".mp4":
-            from binaural_core.data.movies import with_sound
-
             need(
                 video is not None,
                 f"{path} is a video but no pictures were named",
                 why="an mp4 holds pictures and sound",
                 fix="give video=..., or a name that ends in .wav",
             )
-            return with_sound(video, self.wave_EN, self.sample_rate_hz, path)
+            with tempfile.TemporaryDirectory() as folder:
+                return dub(video, write_audio(Path(folder) / "ears.wav", self.wave_EN, self.sample_rate_hz), path)
         write_audio(path, self.wave_EN, self.sample_rate_hz)
         return Path(path)
 
@@ -191,8 +201,6 @@ class Binauralizer:
         on_progress : called with the seconds done. Other arguments as in `binauralize`.
         """
         out, rate = Path(out), self.mel.sample_rate_hz
-        from binaural_core.audio import audio_info
-
         eyes = open_eyes(
             self.data,
             audio_info(audio).duration_s,
@@ -210,26 +218,118 @@ class Binauralizer:
                 fix="give --video or --frames, or an --out that ends in .wav",
             )
         wav = out if suffix == ".wav" else out.with_name(f".{out.name}.wav")
-        out.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with AudioWriter(wav, rate, channels=2) as writer:
-                blocks = stream_audio(audio, sample_rate_hz=rate, block_samples=SPAN_FRAMES * self.mel.hop_samples)
-                done = 0
-                for span in self.spans(blocks, eyes, seed=seed, steps=steps, stage2=stage2):
-                    writer.write(span.wave_EN)
-                    done += span.wave_EN.shape[1]
-                    if on_progress:
-                        on_progress(done / rate)
+            self._write(Path(audio), wav, eyes, seed=seed, steps=steps, stage2=stage2, on_progress=on_progress)
             if suffix == ".mp4":
-                from binaural_core.data.movies import with_sound_file
-
-                with_sound_file(video if video is not None else frames, wav, out)
+                dub(video if video is not None else frames, wav, out)
             elif suffix != ".wav":
                 write_audio(out, read_audio(wav).wave_CN, rate)
         finally:
             if wav != out:
                 wav.unlink(missing_ok=True)
         return out
+
+    def convert_all(
+        self,
+        source: str | Path,
+        out: str | Path,
+        *,
+        on_clip: Callable[[int, int, Clip], None] | None = None,
+        positions: np.ndarray | None = None,
+        image_positions: np.ndarray | None = None,
+        seed: int = 0,
+        steps: int | None = None,
+        stage2: str | None = None,
+    ) -> list[Path]:
+        """``{out}/{clip_id}.wav`` for every recording of a folder or a list; pictures are found by name.
+
+        Files that are there already are kept. A recording that cannot be read is reported and the others go on;
+        afterwards an InputError names those that failed.
+        """
+        clips, made, failed = unreferenced.clips(source), [], {}
+        for number, clip in enumerate(clips, start=1):
+            path = Path(out) / f"{clip.clip_id}.wav"
+            try:
+                if not path.is_file():
+                    if positions is not None or image_positions is not None:
+                        told = {"positions": positions, "image_positions": image_positions}
+                        eyes = open_eyes(self.data, clip.duration_s, **told)
+                    else:
+                        eyes = clip_eyes(clip, self.data) if clip.pictures is not None else Closed(self.data)
+                    self._write(clip.mono or clip.ears, path, eyes, seed=seed, steps=steps, stage2=stage2)
+                made.append(path)
+            except InputError as error:
+                failed[clip.clip_id] = error
+            if on_clip:
+                on_clip(number, len(clips), clip)
+        if failed:
+            name, error = next(iter(failed.items()))
+            raise InputError(
+                f"{len(failed)} of {len(clips)} recordings could not be made binaural ({', '.join(list(failed)[:5])})",
+                why=f"{name}: {error.what}; {error.why}",
+                fix=error.fix,
+            )
+        return made
+
+    def _write(
+        self,
+        audio: Path,
+        wav: Path,
+        eyes: Eyes,
+        *,
+        seed: int,
+        steps: int | None,
+        stage2: str | None,
+        on_progress: Callable[[float], None] | None = None,
+    ) -> None:
+        rate, done = self.mel.sample_rate_hz, 0
+        blocks = stream_audio(audio, sample_rate_hz=rate, block_samples=SPAN_FRAMES * self.mel.hop_samples)
+        wav.parent.mkdir(parents=True, exist_ok=True)
+        with AudioWriter(wav, rate, channels=2) as writer:
+            for span in self.spans(blocks, eyes, seed=seed, steps=steps, stage2=stage2):
+                writer.write(span.wave_EN)
+                done += span.wave_EN.shape[1]
+                if on_progress:
+                    on_progress(done / rate)
+
+    @torch.no_grad()
+    def write_mels(
+        self,
+        clips: Sequence[Clip],
+        out: str | Path,
+        split: str,
+        *,
+        seed: int = 0,
+        steps: int | None = None,
+        on_clip: Callable[[int, int, Clip], None] | None = None,
+    ) -> int:
+        """Stage 1's mels of every window of ``clips``, in the files that `data.mel_pairs` describes; returns how many windows.
+
+        Windows whose files are there already are kept, so a stopped run goes on where it was.
+        """
+        written, window_s = 0, self.data.window_frames * self.mel.hop_samples / self.mel.sample_rate_hz
+        for number, clip in enumerate(clips, start=1):
+            starts = [
+                s
+                for s in window_starts_s(clip.duration_s, window_s)
+                if not all(mel_path(Path(out), ear, split, clip.clip_id, s).is_file() for ear in EARS)
+            ]
+            for first in range(0, len(starts), WINDOWS_AT_ONCE):
+                some = starts[first : first + WINDOWS_AT_ONCE]
+                batch = collate([cut(clip, s, self.data, self.mel) for s in some]).to(self.device)
+                mono_BMF = log_mel(batch.mono_BN, self.mel)
+                noise_BEMF = torch.stack(
+                    [torch.randn(2, *mono_BMF.shape[1:], generator=stream(seed, "mels", clip.clip_id, s)) for s in some]
+                ).to(self.device)
+                unit_BEMF = self.stage1.sample(
+                    to_unit(mono_BMF)[:, None], batch.sight, noise_BEMF=noise_BEMF, steps=steps
+                )
+                for s, mel_EMF in zip(some, from_unit(unit_BEMF).float().cpu().numpy(), strict=True):
+                    write_mels(Path(out), split, clip.clip_id, s, mel_EMF)
+                written += len(some)
+            if on_clip:
+                on_clip(number, len(clips), clip)
+        return written
 
     def spans(
         self,
@@ -239,7 +339,7 @@ class Binauralizer:
         seed: int = 0,
         steps: int | None = None,
         stage2: str | None = None,
-    ) -> Iterator[Binaural]:
+    ) -> Iterator[Span]:
         """Binaural sound span by span. ``blocks``: (C, n) at the mel's rate, one after the other."""
         mode = stage2 or self.default_stage2
         need(
@@ -249,7 +349,7 @@ class Binauralizer:
             fix="choose one of them, or train stage 2",
         )
         vocoder, mono = self.vocoders[mode], RollingMono(blocks)
-        passage = Passage(self, mono, eyes, seed, steps)
+        passage = Passage(self.stage1, self.mel, self.data, mono, eyes, seed=seed, steps=steps, device=self.device)
         ahead = vocoder.context_frames + self.data.window_frames + EDGE_FRAMES
         start = 0
         while True:
@@ -261,149 +361,13 @@ class Binauralizer:
             start = stop
 
 
-class RollingMono:
-    """The part of a sound that is still needed: filled from the front, forgotten behind."""
-
-    def __init__(self, blocks: Iterator[np.ndarray]):
-        self.blocks, self.first, self.kept_N = blocks, 0, np.zeros(0, np.float32)
-
-    def fill_to(self, sample: int) -> int:
-        """Hold sound up to ``sample``; returns where it ends if that is earlier, else ``sample`` or later."""
-        pieces = [self.kept_N]
-        have = self.first + len(self.kept_N)
-        while have < sample and (block_CN := next(self.blocks, None)) is not None:
-            pieces.append(block_CN.mean(axis=0, dtype=np.float32))
-            have += len(pieces[-1])
-        self.kept_N = np.concatenate(pieces)
-        return have
-
-    def read(self, start: int, stop: int) -> Tensor:
-        """Samples start … stop - 1, zero before the beginning and after the end."""
-        low, high = start - self.first, stop - self.first
-        assert low >= 0 or self.first == 0, "that part was forgotten"
-        inside_N = self.kept_N[max(low, 0) : max(high, 0)]
-        return torch.from_numpy(np.pad(inside_N, (max(-low, 0), stop - start - max(-low, 0) - len(inside_N))))
-
-    def forget_before(self, sample: int) -> None:
-        drop = max(0, min(sample - self.first, len(self.kept_N)))
-        self.first += drop
-        self.kept_N = self.kept_N[drop:]
-
-
-class Passage:
-    """One recording on its way through both stages; remembers the windows that the next span shares."""
-
-    def __init__(self, owner: Binauralizer, mono: RollingMono, eyes: Eyes, seed: int, steps: int | None):
-        self.owner, self.mono, self.eyes, self.seed, self.steps = owner, mono, eyes, seed, steps
-        self.window = owner.data.window_frames
-        self.pictures_per_window = max(owner.data.frames_per_window, 1)
-        self.overlap = self.window // self.pictures_per_window  # frames between two pictures
-        self.hop = self.window - self.overlap if self.window > self.overlap else self.window
-        self.windows: dict[int, Tensor] = {}  # number of the window -> (2, M, W) in unit scale
-        ramp_W = torch.ones(self.window)
-        slope = (torch.arange(self.overlap) + 0.5) / self.overlap
-        ramp_W[: self.overlap] *= slope
-        ramp_W[-self.overlap :] *= slope.flip(0)
-        self.ramp_W = ramp_W
-
-    @torch.no_grad()
-    def make(self, start: int, stop: int, vocoder: Vocoder) -> Binaural:
-        """Frames start … stop - 1."""
-        hop, context = self.owner.mel.hop_samples, vocoder.context_frames
-        low, high = max(0, start - context), stop + context
-        mel_EMF = from_unit(self.mel(low, high))
-        mono_N = self.mono.read(low * hop, high * hop).to(self.owner.device)
-        wave_EN = vocoder(mel_EMF, mono_N, self.places(low, high))
-        end = min(stop * hop, self.mono.first + len(self.mono.kept_N))
-        keep = slice((start - low) * hop, end - low * hop)
-        piece = Binaural(
-            wave_EN[:, keep].float().cpu().numpy(),
-            self.owner.mel.sample_rate_hz,
-            mel_EMF[:, :, start - low : stop - low].float().cpu().numpy(),
-        )
-        oldest = max(0, (stop - context - self.window) // self.hop)
-        self.windows = {k: v for k, v in self.windows.items() if k >= oldest}
-        self.mono.forget_before((oldest * self.hop - EDGE_FRAMES) * hop)
-        return piece
-
-    def mel(self, low: int, high: int) -> Tensor:
-        """Cross-faded predictions for frames low … high - 1, (2, M, F) in unit scale."""
-        numbers = [k for k in range(high // self.hop + 1) if k * self.hop < high and k * self.hop + self.window > low]
-        missing = [k for k in numbers if k not in self.windows]
-        for i in range(0, len(missing), WINDOWS_AT_ONCE):
-            self._predict(missing[i : i + WINDOWS_AT_ONCE])
-        shape = self.windows[numbers[0]].shape
-        sum_EMF = torch.zeros(shape[0], shape[1], high - low, device=self.owner.device)
-        weight_F = torch.zeros(high - low, device=self.owner.device)
-        ramp_W = self.ramp_W.to(self.owner.device)
-        for k in numbers:
-            first = k * self.hop
-            inside = slice(max(first, low) - first, min(first + self.window, high) - first)
-            there = slice(max(first, low) - low, min(first + self.window, high) - low)
-            sum_EMF[:, :, there] += self.windows[k][:, :, inside] * ramp_W[inside]
-            weight_F[there] += ramp_W[inside]
-        return sum_EMF / weight_F
-
-    def _predict(self, numbers: list[int]) -> None:
-        """Stage 1 on windows of these numbers, in one batch."""
-        owner, hop = self.owner, self.owner.mel.hop_samples
-        mono_BN = torch.stack(
-            [
-                self.mono.read((k * self.hop - EDGE_FRAMES) * hop, (k * self.hop + self.window + EDGE_FRAMES) * hop)
-                for k in numbers
-            ]
-        )
-        mono_BMF = log_mel(mono_BN.to(owner.device), owner.mel)[:, :, EDGE_FRAMES : EDGE_FRAMES + self.window]
-        noise_BEMF = torch.stack([self._noise(k, mono_BMF.shape[1]) for k in numbers]).to(owner.device)
-        sights = [self.eyes.sight(self._picture_times(k * self.hop, self.pictures_per_window)) for k in numbers]
-        seen = [
-            torch.from_numpy(np.stack([getattr(s, name) for s in sights])).to(owner.device)
-            for name in ("crops_LOCHW", "image_positions_LO2", "positions_LO3", "mask_LO")
-        ]
-        mel_BEMF = owner.stage1.sample(to_unit(mono_BMF)[:, None], seen, noise_BEMF=noise_BEMF, steps=self.steps)
-        self.windows.update(zip(numbers, mel_BEMF.float(), strict=True))
-
-    def _noise(self, window: int, bands: int) -> Tensor:
-        """Keyed by stretches of `overlap` frames, so that windows share the noise of the frames they share."""
-        first = window * self.hop // self.overlap
-        return torch.cat(
-            [
-                torch.randn(2, bands, self.overlap, generator=stream(self.seed, "noise", block))
-                for block in range(first, first + self.pictures_per_window)
-            ],
-            dim=2,
-        )
-
-    def _picture_times(self, first_frame: int, count: int) -> list[float]:
-        seconds = self.owner.mel.hop_samples / self.owner.mel.sample_rate_hz
-        return [(first_frame + (i + 0.5) * self.overlap) * seconds for i in range(count)]
-
-    def places(self, low: int, high: int) -> Places:
-        """Where the sources are at every frame: interpolated between the pictures that show them."""
-        first = low // self.overlap * self.overlap
-        times = self._picture_times(first, -(-(high - first) // self.overlap))
-        sight = self.eyes.sight(times)
-        seconds = self.owner.mel.hop_samples / self.owner.mel.sample_rate_hz
-        return interpolated(np.array(times), (np.arange(low, high) + 0.5) * seconds, sight.positions_LO3, sight.mask_LO)
-
-
-def interpolated(times_L: np.ndarray, at_F: np.ndarray, positions_LO3: np.ndarray, mask_LO: np.ndarray) -> Places:
-    """Positions at other times: linear between the pictures that show an object, held beyond the first and the last.
-
-    An object counts as there at a time when the nearest picture shows it. Azimuths turn the short way round.
-    """
-    objects = positions_LO3.shape[1]
-    places_FO3 = np.full((len(at_F), objects, 3), np.nan, np.float32)
-    nearest_F = np.abs(times_L[None] - at_F[:, None]).argmin(axis=1)
-    for o in range(objects):
-        shown_L = ~mask_LO[:, o] & np.isfinite(positions_LO3[:, o, 0])
-        if not shown_L.any():
-            continue
-        azimuth_L = np.rad2deg(np.unwrap(np.deg2rad(positions_LO3[shown_L, o, 0].astype(np.float64))))
-        places_FO3[:, o, 0] = np.interp(at_F, times_L[shown_L], azimuth_L)
-        for c in (1, 2):
-            places_FO3[:, o, c] = np.interp(at_F, times_L[shown_L], positions_LO3[shown_L, o, c])
-    return Places(places_FO3, mask_LO[nearest_F])
+def window_starts_s(duration_s: float, window_s: float) -> list[float]:
+    """Starts, in whole hundredths of a second, of windows that cover a clip from its first to its last."""
+    last = int(round((duration_s - window_s) * 100, 6))
+    if last < 0:
+        return []
+    step = int(window_s * 100)
+    return [s / 100 for s in sorted({*range(0, last + 1, step), last})]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -416,8 +380,6 @@ class StoredConfig(Config):
 
     @classmethod
     def read(cls, path: Path) -> StoredConfig:
-        import yaml
-
         need(path.is_file(), f"{path} is not there", why="it says how the networks are built", fix="restore it")
         tree = yaml.safe_load(path.read_text())
         try:

@@ -5,6 +5,8 @@ package touches a global seed.
 """
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -24,3 +26,11 @@ def stream(seed: int, purpose: str, *index: int | str) -> torch.Generator:
 def numpy_stream(seed: int, purpose: str, *index: int | str) -> np.random.Generator:
     """An independent numpy generator for one purpose."""
     return np.random.default_rng(key(seed, purpose, *index))
+
+
+@contextmanager
+def first_weights(seed: int) -> Iterator[None]:
+    """Inside the ``with`` block new networks get the same first weights every time; the global state is put back."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(key(seed, "first weights"))
+        yield

@@ -125,7 +125,7 @@ class Stage(Protocol):
 
     def validate(self, batch: Batch, draw: Draw) -> dict[str, float]: ...
 
-    def export(self, folder: Path, tag: str, weights: Mapping[str, dict[str, Tensor]]) -> list[Path]:
+    def export(self, folder: Path, tag: str, weights: Mapping[str, dict[str, Tensor]], state: State) -> list[Path]:
         """Write weight files a user loads; ``tag`` is 'latest', 'best' or the epoch in six digits."""
 
 
@@ -228,9 +228,9 @@ def fit(stage: Stage, data: Data, run: RunConfig, *, tree: dict[str, Any], progr
             log.write("validate", state.step, scores)
             if state.best is None or scores[stage.best_by] < state.best:
                 state.best = scores[stage.best_by]
-                stage.export(run.folder, "best", ema.average)
+                stage.export(run.folder, "best", state.weights() | ema.average, state)
         if run.keep_epochs and (epoch + 1) % run.keep_epochs == 0:
-            stage.export(run.folder, f"{epoch + 1:06d}", {n: m.state_dict() for n, m in stage.modules.items()})
+            state.kept |= {file.name for file in stage.export(run.folder, f"{epoch + 1:06d}", state.weights(), state)}
         state.save(log)
 
     bar.close()
@@ -295,6 +295,8 @@ class State:
     folder: Path
     step: int = 0
     best: float | None = None
+    hashes: dict[str, str] = field(default_factory=dict)  # of the weight files that belong to the state on disk
+    kept: set[str] = field(default_factory=set)  # names of weight files kept for good
 
     @property
     def path(self) -> Path:
@@ -304,7 +306,8 @@ class State:
         return {name: module.state_dict() for name, module in self.stage.modules.items()}
 
     def save(self, log: Log) -> None:
-        files = self.stage.export(self.folder, "latest", self.weights())
+        files = self.stage.export(self.folder, "latest", self.weights(), self)
+        hashes = {file.name: checkpoint.digest(file) for file in files}
         log.save()
         checkpoint.save(
             self.path,
@@ -318,9 +321,13 @@ class State:
                 "weights": self.weights(),
                 "optimizers": {name: o.state_dict() for name, o in self.optimizers.items()},
                 "ema": self.ema.state_dict(),
-                "hashes": {file.name: checkpoint.digest(file) for file in files},
+                "hashes": hashes,
+                "kept": sorted(self.kept),
             },
         )
+        for name in self.hashes.keys() - hashes.keys() - self.kept:
+            (self.folder / name).unlink(missing_ok=True)
+        self.hashes = hashes
 
     def resume(self, device: torch.device) -> None:
         """Go on from the folder's state, if there is one. Raises InputError when it belongs to another config."""
@@ -342,9 +349,10 @@ class State:
         self.ema.load_state_dict(state["ema"])
         self.step, self.best, self.stabilizer.skipped = state["step"], state["best"], state["skipped"]
         self.sums.totals = state["sums"]
-        files = {name: self.folder / name for name in state["hashes"]}
-        if any(not f.is_file() or checkpoint.digest(f) != state["hashes"][n] for n, f in files.items()):
-            self.stage.export(self.folder, "latest", self.weights())
+        self.hashes, self.kept = state["hashes"], set(state["kept"])
+        files = {name: self.folder / name for name in self.hashes}
+        if any(not f.is_file() or checkpoint.digest(f) != self.hashes[n] for n, f in files.items()):
+            self.stage.export(self.folder, "latest", self.weights(), self)
 
 
 # A run may be resumed with more epochs, other logging, another device or another number of workers.

@@ -62,9 +62,9 @@ class Line:
     def validate(self, batch, draw):
         return {"error": float((self.modules["net"](batch.x) - 3 * batch.x).abs().mean())}
 
-    def export(self, folder, tag, weights):
+    def export(self, folder, tag, weights, state):
         self.exported.append(tag)
-        return [checkpoint.save(folder / f"{name}_{tag}.pth", state) for name, state in weights.items()]
+        return [checkpoint.save(folder / f"{name}_{tag}.pth", values) for name, values in weights.items()]
 
 
 class Points:

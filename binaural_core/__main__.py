@@ -1,0 +1,7 @@
+"""``python -m binaural_core`` is ``binaural``."""
+
+import sys
+
+from binaural_core.cli import main
+
+sys.exit(main())
