@@ -199,9 +199,10 @@
     return figure;
   }
 
-  // JupyterLab's plotly shows the PNG until the mouse enters it; the playhead needs the figure as soon as it is in view.
+  // The picture is the first image after this player in the cell. JupyterLab's plotly shows it until the mouse enters;
+  // the playhead needs the figure as soon as it is in view. In an exported page it stays an image, and gets its words.
   function wakeFigure() {
-    const images = root.closest(".jp-OutputArea")?.querySelectorAll(".jp-RenderedPlotly .plot-img") ?? [];
+    const images = root.closest(".jp-OutputArea")?.querySelectorAll("img") ?? [];
     const mine = [...images].find((image) => root.compareDocumentPosition(image) & Node.DOCUMENT_POSITION_FOLLOWING);
     if (!mine || mine.alt === root.dataset.picture) return;
     mine.alt = root.dataset.picture;

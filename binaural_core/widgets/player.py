@@ -46,6 +46,12 @@ def player(
     )
     for name, wave_EN in waves_EN.items():
         check(wave_EN, "2 N", f"version {name!r}")
+    need(
+        isinstance(sample_rate_hz, int | np.integer) and sample_rate_hz > 0,
+        f"sample_rate_hz is {sample_rate_hz!r}",
+        why="a rate is a whole number of samples per second",
+        fix="give the rate that came with the sound, such as 22050",
+    )
     lengths = {name: wave_EN.shape[1] for name, wave_EN in waves_EN.items()}
     shortest = min(lengths.values())
     need(shortest > 0, f"the versions have lengths {lengths}", why="there is nothing to play", fix="give samples")

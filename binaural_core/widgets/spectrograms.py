@@ -81,6 +81,7 @@ class Panels:
             "plot_bgcolor": "rgba(0,0,0,0)",
             "font": {"color": GREY, "size": 12},
             "hovermode": "closest",
+            "hoverlabel": {"bgcolor": "#222222", "font": {"color": "#ffffff"}},
             "coloraxis": {
                 "cmin": low,
                 "cmax": high,
@@ -127,7 +128,11 @@ class Panels:
             corner = {"xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "bottom", "showarrow": False}
             layout["annotations"].append({"text": title, "x": left, "y": top, **corner})
             layout["meta"]["panels"].append({"version": version, "axis": axis})
-        return {"data": traces, "layout": layout, "config": {"responsive": True, "displaylogo": False}}
+        return {
+            "data": traces,
+            "layout": layout,
+            "config": {"displaylogo": False, "modeBarButtons": [["zoom2d", "pan2d", "resetScale2d"]]},
+        }
 
     def _heatmap(self, name: str, ear: int, axis: str, title: str) -> dict:
         return {
@@ -140,7 +145,7 @@ class Panels:
             "xaxis": f"x{axis}",
             "yaxis": f"y{axis}",
             "coloraxis": "coloraxis",
-            "hovertemplate": f"%{{x:.2f}} s, %{{y:.2f}} kHz, %{{z}} dB<extra>{title}</extra>",
+            "hovertemplate": f"{title}<br>%{{x:.2f}} s, %{{y:.2f}} kHz, %{{z}} dB<extra></extra>",
         }
 
     def png(self) -> bytes:

@@ -22,11 +22,7 @@ from binaural_core.places import REPOSITORY, outputs
 
 pytest.importorskip("jupyterlab", reason="jupyterlab is not installed")
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-FLAGS += ["--disable-component-update", "--disable-sync"]
 KERNEL_STATUS = "window.jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status"
 TOKEN = "a-token-of-this-test"
 NOTEBOOK = """
@@ -41,11 +37,10 @@ player({"mono copy": mono_EN, "two ears": ears_EN}, 22050, title="A tone at the 
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory):
+@pytest.fixture
+def lab(browser, tmp_path):
     """The address of a copy of notebook 00, or of one with a player in it, in a JupyterLab with untouched settings."""
-    home = tmp_path_factory.mktemp("lab")
-    work = home / "work"
+    home, work = tmp_path, tmp_path / "work"
     work.mkdir()
     lessons = sorted((REPOSITORY / "notebooks").glob("00_*.ipynb"))
     if lessons:
@@ -79,16 +74,14 @@ def lab(tmp_path_factory):
             server.wait(20)
 
 
-@pytest.fixture(scope="module")
-def page():
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1400, "height": 1000})
-        page.foreign, page.broken = [], []
-        page.on("request", lambda request: page.foreign.append(request.url) if _foreign(request.url) else None)
-        page.on("pageerror", lambda error: page.broken.append(str(error)))
-        yield page
-        browser.close()
+@pytest.fixture
+def page(browser):
+    page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    page.foreign, page.broken = [], []
+    page.on("request", lambda request: page.foreign.append(request.url) if _foreign(request.url) else None)
+    page.on("pageerror", lambda error: page.broken.append(str(error)))
+    yield page
+    page.close()
 
 
 def test_notebook_runs_and_its_player_switches(lab, page):
