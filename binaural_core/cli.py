@@ -402,10 +402,11 @@ def report(result) -> None:
 
 
 def show_report(found, out: str | None) -> None:
-    for kind, names in (
-        ("predictions without a reference", found.only_predicted),
-        ("references without a prediction", found.only_reference),
-    ):
+    alone = {
+        "predictions without a reference": found.only_predicted,
+        "references without a prediction": found.only_reference,
+    }
+    for kind, names in alone.items():
         if names:
             print(f"{len(names)} {kind}: {', '.join(names[:5])}{' …' if len(names) > 5 else ''}", file=sys.stderr)
     for name, why in found.broken.items():
