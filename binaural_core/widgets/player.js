@@ -186,7 +186,8 @@
     const mine = (plot) =>
       plot.layout?.meta?.player === root.dataset.playerId &&
       root.compareDocumentPosition(plot) & Node.DOCUMENT_POSITION_FOLLOWING;
-    figure = [...document.querySelectorAll(".js-plotly-plot")].find(mine) ?? null;
+    const cell = root.closest(".jp-OutputArea") ?? document; // the same player may be shown by two cells
+    figure = [...cell.querySelectorAll(".js-plotly-plot")].find(mine) ?? null;
     if (figure) {
       figure.classList.add("binaural-player-figure");
       figure.setAttribute("role", "img");

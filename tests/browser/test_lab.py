@@ -93,7 +93,7 @@ def test_notebook_runs_and_its_player_switches(lab, page):
     page.get_by_role("menuitem", name=re.compile("^Run All Cells")).click()
     cells = _wait_until_run(page, timeout_s=150)
     errors = [text for cell in cells for text in cell["errors"]]
-    assert not errors, errors[0]
+    assert not errors, re.sub(r"\x1b\[[\d;]*m", "", errors[0])
 
     player = page.locator(".binaural-player").first
     player.scroll_into_view_if_needed(timeout=20_000)
@@ -106,6 +106,8 @@ def test_notebook_runs_and_its_player_switches(lab, page):
     first = player.get_attribute("data-active")
     player.get_by_role("slider").fill("0.5")
     assert _position_s(player) == 0.5
+    duration_s = float(player.get_attribute("data-duration-s"))
+    assert _playheads(page) == pytest.approx([0.5 / duration_s] * 2 * versions.count(), abs=0.01)
     versions.nth(1).check()
     second = player.get_attribute("data-active")
     assert second != first
@@ -149,6 +151,14 @@ def _wait_until_run(page, timeout_s: float) -> list[dict]:
         page.wait_for_timeout(500)
     page.screenshot(path=outputs() / "browser" / "lab_unfinished.png")
     raise AssertionError(f"cells still run after {timeout_s} s: {json.dumps(page.evaluate(state))}")
+
+
+def _playheads(page) -> list[float]:
+    """Where the playhead stands in each panel of the first picture, 0 at its left and 1 at its right edge."""
+    return page.locator(".js-plotly-plot").first.evaluate(
+        """plot => [...plot.querySelectorAll('.binaural-player-panel')]
+            .map(panel => parseFloat(panel.firstChild.style.left) / parseFloat(panel.style.width))"""
+    )
 
 
 def _position_s(player) -> float:
