@@ -78,8 +78,7 @@ def clips(
 def frame_folders(root: Path) -> list[Path]:
     """Folders, at most two below ``root``, that hold the clips' frame folders: those with "frame" in their names."""
     below = [path for path in sorted(root.glob("*")) + sorted(root.glob("*/*")) if path.is_dir()]
-    named = [path for path in below if "frame" in path.name.lower()]
-    return [path for path in named if path.parent not in named]
+    return [path for path in below if "frame" in path.name.lower()]
 
 
 def _home(root: Path, style: str) -> tuple[Path, str]:
@@ -111,9 +110,13 @@ def _list(root: Path, split: str, split_name: str, style: str) -> Path | None:
                 return place / f"{split}{suffix}"
     if style == "original" and split == "train" and metadata.is_file():
         return metadata
+    there = [
+        str(p.relative_to(root)) for kind in (".h5", ".txt", ".csv") for p in sorted(root.glob(f"*splits/*/*{kind}"))
+    ]
     raise InputError(
         f"no list for the split {split!r} of {split_name!r} is in {root}",
-        why=f"looked for {split}.h5, .txt and .csv in {', '.join(str(p.relative_to(root)) for p in places[1:4])}",
+        why=f"{split}.h5, .txt or .csv is in none of {split_name}, splits/{split_name}, new_splits/{split_name};"
+        f" there is {', '.join(there[:4]) or 'no other list'}",
         fix="copy the data set's splits, give a list (--list_train, --list_val), or ask for the split 'all'",
     )
 

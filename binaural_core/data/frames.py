@@ -124,7 +124,7 @@ def read_picture(path: str | Path) -> np.ndarray:
             return np.asarray(picture.convert("RGB"))
     except FileNotFoundError as error:
         raise InputError(f"picture {path} is not there", why="a window needs it", fix="extract it again") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
         raise InputError(f"picture {path} is broken", why=str(error), fix="extract it again") from error
 
 
@@ -220,7 +220,7 @@ def _film(path: Path) -> tuple[av.container.InputContainer, av.VideoStream]:
     need(path.stat().st_size > 0, f"video {path} is empty (0 bytes)", why="it was never written", fix="copy it again")
     try:
         container = av.open(f"file:{path}", options={"protocol_whitelist": "file"})
-    except av.FFmpegError as error:
+    except (av.FFmpegError, UnicodeError) as error:
         raise _broken(path, error) from error
     films = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
     need(bool(films), f"{path} has no pictures", why="it holds sound alone", fix="give a video or a frame folder")

@@ -160,9 +160,9 @@ def _h5_names(path: Path) -> list[str]:
                 fix="write the entries under 'audio'",
             )
             entries = file["audio"][()].ravel()
-    except OSError as error:
+    except (OSError, KeyError, RuntimeError) as error:
         raise InputError(
-            f"list {path} cannot be read", why=f"it is no h5 file ({error})", fix="copy it again"
+            f"list {path} cannot be read", why=f"it is no h5 file, or a broken one ({error})", fix="copy it again"
         ) from error
     return [e.decode("utf-8", "replace") if isinstance(e, bytes) else str(e) for e in entries.tolist()]
 

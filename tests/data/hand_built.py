@@ -8,11 +8,13 @@ import numpy as np
 import soundfile
 from PIL import Image
 
+TONE_HZ = 307  # half-seconds differ
+
 
 def write_sound(path: Path, seconds=2.0, rate=22_050, channels=2, gain=1.0) -> Path:
-    """Left: a 300 Hz tone at 0.5, right: the same at 0.25."""
+    """Left: a tone at 0.5, right: the same at 0.25."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    tone = np.sin(2 * np.pi * 300 * np.arange(round(seconds * rate)) / rate)
+    tone = np.sin(2 * np.pi * TONE_HZ * np.arange(round(seconds * rate)) / rate)
     soundfile.write(path, gain * np.stack([0.5 * tone, 0.25 * tone][:channels], axis=1), rate)
     return path
 

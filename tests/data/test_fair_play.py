@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import soundfile
-from hand_built import indices, write_frames, write_h5, write_picture, write_sound, write_text, write_video
+from hand_built import TONE_HZ, indices, write_frames, write_h5, write_picture, write_sound, write_text, write_video
 
 from binaural_core.audio.mel import MelConfig
 from binaural_core.data import fair_play
@@ -50,7 +50,7 @@ def test_the_published_layout_is_read_by_its_h5_split(tmp_path):
     assert clip.duration_s == 2.0
     mono, ears = clip.sound(0.5, 0.5, 22_050)
     assert ears.shape == (2, 11_025)
-    expected = np.sin(2 * np.pi * 300 * (0.5 + np.arange(11_025) / 22_050))
+    expected = np.sin(2 * np.pi * TONE_HZ * (0.5 + np.arange(11_025) / 22_050))
     np.testing.assert_allclose(ears, [0.5 * expected, 0.25 * expected], atol=2e-4)
     np.testing.assert_allclose(mono, 0.375 * expected, atol=2e-4)
     assert indices(clip.look([0.0, 1.0, 1.9])) == [0, 10, 19]
@@ -148,7 +148,7 @@ def test_folders_and_splits_that_are_missing_are_named(tmp_path):
     with pytest.raises(InputError, match=r"is no FAIR-Play folder.*it holds holiday"):
         fair_play.clips(tmp_path)
     root = published(tmp_path / "fp")
-    with pytest.raises(InputError, match=r"no list for the split 'test' of 'split1'"):
+    with pytest.raises(InputError, match=r"no list for the split 'test' of 'split1'.*there is splits/split1/train.h5"):
         fair_play.clips(root, "test")
     write_text(root / "splits" / "split1" / "test.txt", "000009.mp3\n000010.mp3")
     with pytest.raises(InputError, match=r"none of the 2 recordings in .*test\.txt is there \(such as .*000009\.wav\)"):

@@ -26,7 +26,7 @@ PLAIN = DATA.replace(colour_jitter=0.0, image_crop=0.0, mirror=0.0)
 
 @dataclass(frozen=True)
 class FakeClip:
-    """Left ear: the time in seconds / 10; right ear: minus that; one object at the left, red on black."""
+    """Left ear: the time in seconds / 10; right ear: minus that; one object at the left, redder to its right."""
 
     clip_id: str
     duration_s: float = 2.0
@@ -43,7 +43,7 @@ class FakeClip:
 
     def look(self, times_s):
         image = np.zeros((36, 64, 3), np.uint8)
-        image[9:27, 8:24, 0] = 255
+        image[9:27, 8:24, 0] = 8 * np.arange(8, 24)
         box, place = (
             np.array([[8 / 64, 9 / 36, 24 / 64, 27 / 36]], np.float32),
             np.array([[30.0, 5.0, 2.0]], np.float32),

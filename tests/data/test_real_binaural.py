@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hand_built import indices, write_frames, write_sound, write_text
+from hand_built import TONE_HZ, indices, write_frames, write_sound, write_text
 
 from binaural_core.data import real_binaural
 from binaural_core.data.config import DataConfig
@@ -33,7 +33,7 @@ def test_segments_are_clips_of_their_own(tmp_path):
     assert [c.label for c in clips] == ["walking", "talking", "clap"]
     assert [c.duration_s for c in clips] == [1.0, 1.0, 1.0]  # the second ends with its recording
     mono, ears = clips[0].sound(0.5, 0.5, 22_050)
-    expected = np.sin(2 * np.pi * 300 * (1.0 + np.arange(11_025) / 22_050))
+    expected = np.sin(2 * np.pi * TONE_HZ * (1.0 + np.arange(11_025) / 22_050))
     np.testing.assert_allclose(ears[0], 0.5 * expected, atol=1e-3)
     np.testing.assert_allclose(mono, 0.1 * expected, atol=1e-3)
     assert indices(clips[0].look([0.0, 0.5])) == [5, 10]

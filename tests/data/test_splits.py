@@ -43,7 +43,7 @@ def test_csv_gives_paths_and_lengths(tmp_path):
         ("l.csv", "path,length\na.wav,1\n", "no column audio_path"),
         ("l.csv", "audio_path,duration\na.wav,long\n", "line 2: duration is 'long'"),
         ("l.txt", "\n \n", "is empty"),
-        ("l.h5", "no h5", "no h5 file"),
+        ("l.h5", "no h5", "It is no h5 file"),
         ("l.json", "[]", "unknown kind"),
     ],
 )
