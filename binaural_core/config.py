@@ -61,7 +61,10 @@ class Config:
         return cls(**tree)
 
     def save(self, path: str | Path) -> None:
-        Path(path).write_text(yaml.safe_dump(self.to_dict(), sort_keys=False))
+        """Write YAML, or JSON where the name ends in .json."""
+        path, tree = Path(path), self.to_dict()
+        text = json.dumps(tree, indent=1) if path.suffix == ".json" else yaml.safe_dump(tree, sort_keys=False)
+        path.write_text(text)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
