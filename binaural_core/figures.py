@@ -114,7 +114,7 @@ def directions_figure(azimuth_deg: Sequence[float], cues: Mapping[str, Mapping[s
         axis.set_xlabel("azimuth (°): 0 ahead, + left")
         axis.set_xticks(np.arange(-180, 181, 45))
         axis.set_xlim(min(azimuth_deg), max(azimuth_deg))
-        axis.legend(fontsize=8)
+        _legend_above(axis)
     return figure
 
 
@@ -233,7 +233,8 @@ def pictures_figure(
         for index, (x1, y1, x2, y2) in enumerate(boxes_O4):
             axis.add_patch(_rectangle(x1, y1, x2, y2, VERSIONS[(index + 2) % len(VERSIONS)]))
             if index < len(names):
-                axis.text(x1, y1 - 0.02, names[index], fontsize=7, color="white")
+                label = {"facecolor": "black", "alpha": 0.6, "pad": 1.2, "lw": 0}
+                axis.text(x1, y2 - 0.03, names[index], fontsize=7, color="white", bbox=label, clip_on=True)
         axis.set_title(title, fontsize=10)
         axis.set_xlabel("x")
     figure.axes[0].set_ylabel("y (down)")

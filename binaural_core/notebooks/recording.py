@@ -68,7 +68,9 @@ def open_notebook(notebook: str | Path | nbformat.NotebookNode) -> nbformat.Note
 
 
 def _cell(value: float | str) -> str:
-    return value if isinstance(value, str) else f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
+    if isinstance(value, str):
+        return value
+    return f"{value:.0f}" if abs(value) >= 100 or abs(value) < 1e-9 else f"{value:.3g}"
 
 
 def _plain(name: str, value):
