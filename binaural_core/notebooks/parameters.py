@@ -89,7 +89,10 @@ class Parameters(Config):
             why=f"{cls.__name__} needs it",
             fix="run the parameters cell first, and give it one line for each of " + ", ".join(known),
         )
-        return cls(**given)
+        try:
+            return cls(**given)
+        except InputError as error:
+            raise InputError(error.what, why=error.why, fix=error.fix) from None  # by its own name in the traceback
 
     @property
     def torch_device(self) -> torch.device:
