@@ -1,0 +1,258 @@
+"""Both stages through the loop, at toy size: files, resume, what is hidden, and mels aligned to the frame."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+
+from binaural_core import InputError, checkpoint
+from binaural_core.audio import MelConfig, log_mel
+from binaural_core.data.catalog import DatasetConfig, DatasetPart, open_clips
+from binaural_core.data.config import DataConfig
+from binaural_core.data.mel_pairs import CONTEXT_FRAMES, MelPairs, collate_mels, read_mels, write_mels
+from binaural_core.data.rendered import RenderedConfig
+from binaural_core.data.sample import Sample, Sight, collate
+from binaural_core.models.bigvgan import BigVGAN, BigVGANConfig
+from binaural_core.models.diffbinaural import DiffBinauralConfig
+from binaural_core.models.unet import UNetConfig
+from binaural_core.models.visual import VisualConfig
+from binaural_core.scene.casting import SceneConfig
+from binaural_core.seeds import numpy_stream, stream
+from binaural_core.training import annealing, stage1, stage2
+from binaural_core.training.loop import Draw, RunConfig
+
+MEL = MelConfig()
+RATE, HOP = MEL.sample_rate_hz, MEL.hop_samples
+SCENES = DatasetConfig(
+    scenes={"train": 4, "val": 2},
+    rendered=RenderedConfig(scene=SceneConfig(duration_s=1.2, reverberant=0.0), width_px=96, height_px=54),
+)
+RUN = {
+    "batch_size": 2,
+    "log_steps": 1,
+    "checkpoint_steps": 3,
+    "validate_epochs": 1,
+    "precision": "fp32",
+    "device": "cpu",
+}
+
+
+def one(folder, ears: int = 2, **run) -> stage1.Stage1Config:
+    return stage1.Stage1Config(
+        dataset=SCENES,
+        data=DataConfig(
+            window_frames=32, frames_per_window=2, objects=2, crop_px=16, target="both" if ears == 2 else "left"
+        ),
+        model=DiffBinauralConfig(
+            unet=UNetConfig(ears=ears, dim=8, mults=(1, 2), context_dim=16, condition_dim=16),
+            visual=VisualConfig(width=4, object_dim=16, context_dim=16),
+        ),
+        run=RunConfig(id="one", checkpoints=str(folder), **(RUN | {"epochs": 3} | run)),
+        hide_pixels=0.3,
+        gain_db=(-6.0, 6.0),
+    )
+
+
+class Stop(Exception):
+    pass
+
+
+def test_stage1_leaves_the_documented_files_and_resumes_to_the_last_digit(tmp_path, monkeypatch):
+    _, unbroken = stage1.train(one(tmp_path / "a"), progress=False)
+    names = {p.name for p in unbroken.folder.iterdir()}
+    assert {"unet_latest.pth", "frame_latest.pth", "unet_best.pth", "frame_best.pth", "config.yaml"} <= names
+    assert {"state_latest.pt", "training_history.json", "runs"} <= names
+    assert stage1.Stage1Config.load(unbroken.folder / "config.yaml") == one(tmp_path / "a")
+    assert {"mel_l1", "mel_l2", "mel_ild_db"} <= set(unbroken.rows[-1])
+
+    real = stage1.Stage1.prepare
+
+    def killed(self, batch, draw, step):
+        if step == 4:
+            raise Stop
+        return real(self, batch, draw, step)
+
+    monkeypatch.setattr(stage1.Stage1, "prepare", killed)
+    with pytest.raises(Stop):
+        stage1.train(one(tmp_path / "b"), progress=False)
+    monkeypatch.setattr(stage1.Stage1, "prepare", real)
+    _, resumed = stage1.train(one(tmp_path / "b"), progress=False)
+    assert resumed.rows == unbroken.rows
+
+
+def test_one_ear_can_be_the_target(tmp_path):
+    _, result = stage1.train(one(tmp_path, ears=1, epochs=1), progress=False)
+    assert result.steps == 2
+    with pytest.raises(InputError, match="the network makes 1 ears but the target is 'both'"):
+        one(tmp_path, ears=1).replace(**{"data.target": "both"})
+
+
+def batch(count: int = 2, reference: bool = True):
+    draw = numpy_stream(0, "batch")
+    shape = (2, 2)
+    sight = Sight(
+        np.ones((*shape, 3, 16, 16), np.float32),
+        np.full((*shape, 2), 0.5, np.float32),
+        np.zeros((*shape, 3), np.float32),
+        np.zeros(shape, bool),
+    )
+    ears = [0.1 * draw.standard_normal((2, 32 * HOP)).astype(np.float32) for _ in range(count)]
+    return collate([Sample(f"c{i}", 0.0, e.mean(0), e if reference else None, sight, i) for i, e in enumerate(ears)])
+
+
+def test_a_gain_moves_mono_and_ears_by_one_sum(tmp_path):
+    config = one(tmp_path).replace(gain_db=(6.0, 6.0))
+    plain = stage1.Stage1(config.replace(gain_db=(0.0, 0.0))).prepare(batch(), Draw(0, 0, (0, 1)), 0)
+    louder = stage1.Stage1(config).prepare(batch(), Draw(0, 0, (0, 1)), 0)
+    step = 6.0 / (20 / np.log(10)) / 7.25  # in unit scale
+    assert float((louder.mono_B1MF - plain.mono_B1MF).median()) == pytest.approx(step, abs=1e-4)
+    assert float((louder.clean_BEMF - plain.clean_BEMF).median()) == pytest.approx(step, abs=1e-4)
+
+
+def test_what_is_hidden_is_hidden_from_whole_samples():
+    sight = batch(40).sight
+    draws = [stream(0, "hidden", i) for i in range(40)]
+    crops, image_positions, positions, mask = stage1.hide(sight, draws, pixels=0.25, positions=0.25)
+    blank = (crops == 0).flatten(1).all(1)
+    unknown = torch.isnan(positions).flatten(1).all(1)
+    assert 3 <= int(blank.sum()) <= 18
+    assert 3 <= int(unknown.sum()) <= 18
+    assert not (blank & unknown).any()
+    assert torch.equal(unknown, torch.isnan(image_positions).flatten(1).all(1))
+    assert torch.equal(mask, sight[3])
+
+
+def test_a_clip_without_a_reference_is_refused():
+    with pytest.raises(InputError, match="c0 has no binaural recording"):
+        stage1.mels(batch(reference=False), MEL)
+
+
+def test_a_mix_lists_its_parts_as_often_as_asked():
+    mix = SCENES.replace(kind="mix", parts=[DatasetPart(kind="scenes", repeat=2), DatasetPart(kind="scenes")])
+    assert len(open_clips(mix, "train", DataConfig())) == 12
+
+
+# --- stage 2
+
+
+@dataclass(frozen=True)
+class NoiseClip:
+    """A clip of two different noises; the window from any start is a part of the whole."""
+
+    clip_id: str
+    duration_s: float = 2.0
+
+    def sound(self, start_s, duration_s, sample_rate_hz):
+        draw = numpy_stream(0, self.clip_id)
+        ears = 0.1 * draw.standard_normal((2, int(self.duration_s * sample_rate_hz))).astype(np.float32)
+        first, count = round(start_s * sample_rate_hz), round(duration_s * sample_rate_hz)
+        ears = ears[:, first : first + count]
+        return ears.mean(axis=0), ears
+
+    def look(self, times_s):
+        return []
+
+
+def true_mel_files(folder, clip, start_s, shift_samples=0, frames=80):
+    _, wave_EN = clip.sound(start_s + shift_samples / RATE, frames * HOP / RATE, RATE)
+    write_mels(folder, "train", clip.clip_id, start_s, log_mel(wave_EN, MEL).numpy())
+
+
+def misfit(folder, clip) -> float:
+    """Mean difference of the stored mel and the mel of the segment it is paired with."""
+    pairs = MelPairs([clip], MEL, frames=24, seed=0, rounds=4, predicted_dir=folder)
+    some = collate_mels([pairs[i] for i in range(4)], HOP)
+    true_BMF = log_mel(some.context_BEN.flatten(0, 1), MEL)[:, :, CONTEXT_FRAMES:-CONTEXT_FRAMES]
+    return float((true_BMF - some.predicted_BEMF.flatten(0, 1)).abs().mean())
+
+
+def test_predicted_mels_are_aligned_to_the_frame_and_carry_the_gain(tmp_path):
+    clip = NoiseClip("noise_a")
+    true_mel_files(tmp_path / "right", clip, 0.25)
+    true_mel_files(tmp_path / "late", clip, 0.25, shift_samples=HOP)
+    assert misfit(tmp_path / "right", clip) < 1e-3
+    assert misfit(tmp_path / "late", clip) > 0.2
+    pairs = MelPairs([clip], MEL, frames=24, seed=0, predicted_dir=tmp_path / "right")
+    _, _, wave_EN, _ = pairs[0]
+    assert np.abs(wave_EN).max() == pytest.approx(0.95, abs=1e-5)  # one gain, the louder ear's peak
+
+
+def test_broken_or_missing_mel_files_are_named(tmp_path):
+    with pytest.raises(InputError, match="holds no predicted mels"):
+        MelPairs([NoiseClip("a")], MEL, frames=24, seed=0, predicted_dir=tmp_path)
+    true_mel_files(tmp_path, NoiseClip("a"), 0.0)
+    (tmp_path / "right" / "train" / "a_0.00_right.npy").write_bytes(b"no array")
+    with pytest.raises(InputError, match=r"a_0\.00_right\.npy cannot be read"):
+        read_mels(tmp_path, "train", "a", 0.0)
+
+
+TINY = {
+    "resblock": "2", "upsample_rates": [8, 8, 2, 2], "upsample_kernel_sizes": [16, 16, 4, 4],
+    "upsample_initial_channel": 16, "resblock_kernel_sizes": [3], "resblock_dilation_sizes": [[1]],
+    "activation": "snakebeta", "snake_logscale": True, "num_mels": 80, "n_fft": 1024, "hop_size": 256,
+    "win_size": 1024, "sampling_rate": 22050, "segment_size": 6144, "learning_rate": 1e-3, "freeze_step": 2,
+    "mpd_reshapes": [2], "resolutions": [[512, 128, 512]], "discriminator_channel_mult": 0.0625,
+}  # fmt: skip
+
+
+def two(folder, **changes) -> stage2.Stage2Config:
+    config = BigVGANConfig.from_public(TINY).save_json(folder / "tiny.json")
+    settings = RUN | {"epochs": 2} | {k: v for k, v in changes.items() if k in ("epochs", "keep_epochs")}
+    others = {k: v for k, v in changes.items() if k not in settings}
+    run = RunConfig(id="two", checkpoints=str(folder), decay_epochs=0, **settings)
+    return stage2.Stage2Config(vocoder=str(config), dataset=SCENES, run=run, rounds=2, **others)
+
+
+def test_stage2_leaves_public_checkpoints_that_load(tmp_path):
+    stage, result = stage2.train(two(tmp_path, keep_epochs=1), progress=False)
+    names = sorted(p.name for p in result.folder.iterdir() if p.name[:2] in ("g_", "do"))
+    assert names == ["do_00000004", "do_00000008", "g_00000004", "g_00000008", "g_best"]  # kept, latest, best
+    config = BigVGANConfig.from_json(result.folder / "config.json")
+    loaded = BigVGAN.from_checkpoint(result.folder / "g_00000008", config)
+    mel_BMF = torch.randn(1, 80, 5, generator=stream(0, "mel"))
+    torch.testing.assert_close(loaded(mel_BMF), stage.generator(mel_BMF))
+    others = checkpoint.load(result.folder / "do_00000008")
+    assert set(others) == {"mpd", "mrd", "optim_g", "optim_d", "steps", "epoch"}
+    assert others["steps"] == 8
+    steps = [row["step"] for row in result.rows if "discriminators.total" in row]
+    assert steps == [3, 4, 5, 6, 7, 8]  # freeze_step 2: the mel loss alone
+
+
+def test_stage2_resumes_to_the_last_digit(tmp_path, monkeypatch):
+    for room in ("a", "b"):
+        (tmp_path / room).mkdir()
+    _, unbroken = stage2.train(two(tmp_path / "a"), progress=False)
+    real = stage2.Stage2.judge_loss
+
+    def killed(self, work):
+        raise Stop
+
+    monkeypatch.setattr(stage2.Stage2, "judge_loss", killed)
+    with pytest.raises(Stop):
+        stage2.train(two(tmp_path / "b"), progress=False)
+    monkeypatch.setattr(stage2.Stage2, "judge_loss", real)
+    _, resumed = stage2.train(two(tmp_path / "b"), progress=False)
+    assert resumed.rows == unbroken.rows
+
+
+def test_the_vocoder_hears_predicted_mels_as_often_as_the_schedule_says(tmp_path):
+    config = two(tmp_path, epochs=10).replace(mel_pred_dir="somewhere", use_scheduled_sampling=True, schedule="linear")
+    stage = stage2.Stage2(config, batches_per_epoch=4)
+    assert [stage.prediction_share(step) for step in (0, 20, 39)] == pytest.approx([0.0, 0.4, 0.72])
+    assert stage2.Stage2(two(tmp_path), 4).prediction_share(20) == 0
+    waves = 0.1 * torch.randn(1, 2, 28 * HOP, generator=stream(0, "w"))
+    some = collate_mels([("a", 0, waves[0].numpy(), np.full((2, 80, 24), -5.0, np.float32))], HOP)
+    heard = [stage.prepare(some, Draw(0, epoch, (0,)), 20).fake_B1N for epoch in range(60)]
+    from_prediction = stage.generator(torch.full((2, 80, 24), -5.0))
+    share = np.mean([torch.equal(h, from_prediction) for h in heard])
+    assert 0.2 < share < 0.6
+    with pytest.raises(InputError, match="without predicted mels"):
+        two(tmp_path, use_scheduled_sampling=True)
+
+
+def test_schedules_at_their_corners():
+    assert [annealing.piecewise(e) for e in (0, 100, 200, 500, 1000, 5000)] == pytest.approx(
+        [0, 0.1, 0.2, 0.5, 0.8, 0.8]
+    )
+    assert [annealing.linear(e, 50) for e in (0, 25, 50, 100)] == pytest.approx([0, 0.4, 0.8, 0.8])
