@@ -75,11 +75,14 @@ class _SoundFile:
             raise _soundless(path)
 
     def blocks(self, start: int = 0) -> Iterator[np.ndarray]:
-        promised, position = self._file.frames, min(start, self._file.frames)
+        promised = self._file.frames
+        position = max(0, min(start, promised) - round(PREROLL_S * self.sample_rate_hz))
         try:
             self._file.seek(position)
             while len(block_nC := self._file.read(BLOCK_SAMPLES, dtype="float32", always_2d=True)):
-                yield _finite(block_nC.T, position, self._path, self.sample_rate_hz)
+                fresh_Cn = block_nC.T[:, max(0, start - position) :]
+                if fresh_Cn.shape[1]:
+                    yield _finite(fresh_Cn, max(start, position), self._path, self.sample_rate_hz)
                 position += len(block_nC)
         except soundfile.SoundFileError as error:
             raise _cut(self._path, position / self.sample_rate_hz, self.duration_s) from error

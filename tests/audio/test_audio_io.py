@@ -30,8 +30,8 @@ def chirps(seconds=2.0, sample_rate_hz=RATE_HZ):
     return np.stack(sweeps).astype(np.float32)
 
 
-def write_film(path, wave_CN, *, picture=True, codec="aac", first_picture=0, first_sample=0):
-    """An mp4 or mkv with 10 pictures a second (or none) and the wave as its sound."""
+def write_film(path, wave_CN, *, picture=True, codec="aac", first_picture=0, first_sample=0, hole=(0, 0)):
+    """An mp4 or mkv with 10 pictures a second (or none) and the wave as its sound, but for samples in the hole."""
     with av.open(str(path), "w") as film:
         if picture:
             pictures = film.add_stream("mpeg4", rate=10)
@@ -45,6 +45,8 @@ def write_film(path, wave_CN, *, picture=True, codec="aac", first_picture=0, fir
                 film.mux(pictures.encode(image))
             film.mux(pictures.encode(None))
         for at in range(0, wave_CN.shape[1], 960):
+            if hole[0] <= at < hole[1]:
+                continue
             frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(wave_CN[:, at : at + 960]), "fltp", "stereo")
             frame.sample_rate, frame.pts, frame.time_base = RATE_HZ, at + first_sample, Fraction(1, RATE_HZ)
             film.mux(sound.encode(frame))
@@ -102,14 +104,15 @@ def test_every_format_gives_the_sound_at_its_time(files, name, loudest_error):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_stretch_is_a_stretch_of_the_whole(files, name):
-    whole = read_audio(files / name, sample_rate_hz=22_050).wave_CN
-    stretch = read_audio(files / name, sample_rate_hz=22_050, start_s=0.7, duration_s=0.5)
-    first = round(0.7 * 22_050)
-    assert stretch.wave_CN.shape == (2, round(0.5 * 22_050))
-    np.testing.assert_allclose(stretch.wave_CN, whole[:, first : first + 11_025], rtol=0, atol=1e-4)
-    tail = read_audio(files / name, sample_rate_hz=22_050, start_s=1.9, duration_s=5.0).wave_CN
-    np.testing.assert_allclose(tail, whole[:, round(1.9 * 22_050) :], rtol=0, atol=1e-4)
+@pytest.mark.parametrize("sample_rate_hz", [22_050, RATE_HZ])
+def test_a_stretch_is_a_stretch_of_the_whole(files, name, sample_rate_hz):
+    whole = read_audio(files / name, sample_rate_hz=sample_rate_hz).wave_CN
+    stretch = read_audio(files / name, sample_rate_hz=sample_rate_hz, start_s=0.71234, duration_s=0.5)
+    first, count = round(0.71234 * sample_rate_hz), round(0.5 * sample_rate_hz)
+    assert stretch.wave_CN.shape == (2, count)
+    np.testing.assert_allclose(stretch.wave_CN, whole[:, first : first + count], rtol=0, atol=1e-4)
+    tail = read_audio(files / name, sample_rate_hz=sample_rate_hz, start_s=1.9, duration_s=5.0).wave_CN
+    np.testing.assert_allclose(tail, whole[:, round(1.9 * sample_rate_hz) :], rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -147,6 +150,14 @@ def test_sound_keeps_its_place_beside_the_picture(tmp_path):
     assert lag(early, wave) == pytest.approx(-14_400, abs=48)
     alone = read_audio(write_film(tmp_path / "alone.m4a", wave, picture=False)).wave_CN
     assert lag(alone, wave) == 0
+
+
+def test_a_hole_in_a_films_sound_stays_a_hole(tmp_path):
+    wave = chirps()
+    film = write_film(tmp_path / "hole.mkv", wave, codec="flac", hole=(24_000, 48_000))
+    heard = read_audio(film).wave_CN
+    assert lag(heard[:, -40_000:], wave[:, -40_000:]) == pytest.approx(0, abs=48)  # mkv keeps times in ms
+    assert not heard[:, 30_000:44_000].any()
 
 
 def test_content_decides_not_the_name(files, tmp_path):
