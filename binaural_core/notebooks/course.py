@@ -1,9 +1,11 @@
 """The parameters of the course's notebooks, one class for each."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from binaural_core.notebooks.parameters import Between, Parameters
+from binaural_core.places import outputs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,3 +36,15 @@ class MelSpectrograms(Parameters):
     sound: Literal["noise", "speaker", "piano", "drum"] = "noise"
     seconds: Annotated[float, Between(0.5, 10.0)] = 1.5
     griffin_lim_steps: Annotated[int, Between(1, 200)] = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoResult(Parameters):
+    """demo: the folder that `make demo` filled."""
+
+    notebook: ClassVar[str] = "demo"
+    folder: str = ""
+
+    @property
+    def made(self) -> Path:
+        return Path(self.folder) if self.folder else outputs() / "demo"
