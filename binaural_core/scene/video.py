@@ -49,6 +49,14 @@ def draw(scene: Scene, times_s: Sequence[float], width_px: int = 320, height_px:
     return seen
 
 
+def shown(scene: Scene, times_s: Sequence[float]) -> np.ndarray:
+    """Which sources are among the objects of `draw`'s pictures: bool (L, O)."""
+    positions_LO3 = scene.positions(times_s)
+    azimuth_LO, elevation_LO = positions_LO3[..., 0], positions_LO3[..., 1]
+    ahead_LO = unit_vectors(azimuth_LO, elevation_LO)[..., 0] * positions_LO3[..., 2]
+    return scene.camera.in_view(azimuth_LO, elevation_LO) & (ahead_LO >= NEAREST_M)
+
+
 def _hall(scene: Scene) -> Hall | None:
     if scene.room is None:
         return None
@@ -60,7 +68,7 @@ def _view(scene: Scene, positions_O3: np.ndarray, empty: Image.Image) -> View:
     picture = empty.copy()
     points_O3 = unit_vectors(positions_O3[:, 0], positions_O3[:, 1]) * positions_O3[:, 2:]
     middles_O2 = np.stack(scene.camera.image_position(positions_O3[:, 0], positions_O3[:, 1]), -1) * picture.size
-    in_view_O = scene.camera.in_view(positions_O3[:, 0], positions_O3[:, 1])
+    shown_O = scene.camera.in_view(positions_O3[:, 0], positions_O3[:, 1])
     boxes = {}
     for index in np.argsort(-points_O3[:, 0]):
         ahead_m = points_O3[index, 0]
@@ -70,7 +78,7 @@ def _view(scene: Scene, positions_O3: np.ndarray, empty: Image.Image) -> View:
         box = _box(image, middles_O2[index], ahead_m, scene, picture)
         _ground(picture, box, image, points_O3[index], scene)
         stamp(picture, image.levels, box)
-        if in_view_O[index]:
+        if shown_O[index]:
             boxes[int(index)] = box
     shown = sorted(boxes)
     edges_O4 = np.array([boxes[i] for i in shown], np.float32).reshape(-1, 4) / np.tile(picture.size, 2)

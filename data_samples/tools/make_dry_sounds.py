@@ -26,6 +26,7 @@ import soxr
 SAMPLE_RATE_HZ = 22_050
 SOUNDFONT = Path("/usr/share/sounds/sf2/FluidR3_GM.sf2")
 PEAK = 10 ** (-3 / 20)
+LOUDEST_RMS = 10 ** (-18 / 20)  # steady tones stay softer, so that scenes mix recordings of about equal loudness
 TICKS_PER_BEAT = 480
 SEMITONES = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 DRUM_KEYS = {
@@ -239,8 +240,8 @@ def speak(piece: Speech, folder: Path) -> Path:
     return wave
 
 
-def finish(wave_CN: np.ndarray, sample_rate_hz: int, longest_s: float = 5.5) -> np.ndarray:
-    """Mono at 22,050 Hz: trimmed at -45 dB, faded in 5 ms and out 60 ms, peak at -3 dBFS."""
+def finish(wave_CN: np.ndarray, sample_rate_hz: int, longest_s: float = 4.8) -> np.ndarray:
+    """Mono at 22,050 Hz: trimmed at -45 dB, faded in 5 ms and out 60 ms; peak -3 dBFS, or RMS -18 dBFS if that is softer."""
     mono_N = soxr.resample(wave_CN.mean(axis=0).astype(np.float64), sample_rate_hz, SAMPLE_RATE_HZ, quality="VHQ")
     mono_N = mono_N - mono_N.mean()
     loud = np.flatnonzero(np.abs(mono_N) > np.abs(mono_N).max() * 10 ** (-45 / 20))
@@ -249,7 +250,7 @@ def finish(wave_CN: np.ndarray, sample_rate_hz: int, longest_s: float = 5.5) -> 
     fade_in, fade_out = SAMPLE_RATE_HZ // 200, SAMPLE_RATE_HZ * 6 // 100
     mono_N[:fade_in] *= np.sin(np.linspace(0, np.pi / 2, fade_in)) ** 2
     mono_N[-fade_out:] *= np.cos(np.linspace(0, np.pi / 2, fade_out)) ** 2
-    return mono_N * PEAK / np.abs(mono_N).max()
+    return mono_N * min(PEAK / np.abs(mono_N).max(), LOUDEST_RMS / np.sqrt((mono_N**2).mean()))
 
 
 def make(out: Path) -> None:
