@@ -16,6 +16,7 @@ from torch import Tensor
 
 from binaural_core.audio import MelConfig, log_mel, mel_filters
 from binaural_core.audio.interaural import spherical_head_itd_s
+from binaural_core.audio.stft import istft, stft
 from binaural_core.shapes import check
 
 GAIN_LIMIT = 10.0  # +20 dB: no ear is louder than the mean of both by more than 6 dB, save where the ears cancel
@@ -44,41 +45,21 @@ def mel_gains(mel_EMF: Tensor, mono_mel_MF: Tensor, mel: MelConfig) -> Tensor:
 def apply_gains(mono_N: Tensor, gains_EKF: Tensor, delay_s_F: Tensor | None, mel: MelConfig) -> Tensor:
     """Both ears from the mono wave: gains per bin, and the far ear delayed by ``|delay_s_F|``.
 
-    The frames are those of the mel (hop ``mel.hop_samples``, frame f centred (f + 1/2) hops into the sound), analysed and
-    resynthesised with a Hann window, so gains of one return the mono wave.
+    The frames are the mel's. Gains of one and no delay return the mono wave.
 
-    mono_N : float at ``mel.sample_rate_hz``.   delay_s_F : seconds, > 0 left first, or None.   Returns (2, N).
+    mono_N : at ``mel.sample_rate_hz``, N // hop_samples = F.   delay_s_F : seconds, > 0 left first, or None.
+    Returns (2, N).
     """
-    n_fft, hop = mel.n_fft, mel.hop_samples
-    frames, samples = gains_EKF.shape[-1], mono_N.shape[-1]
-    window = torch.hann_window(mel.win_samples, device=mono_N.device)
-    # One spare frame on each side keeps the window sum whole at both ends; the spare frames repeat their neighbour's gain.
-    spare = -(-n_fft // (2 * hop))
-    left = spare * hop + n_fft // 2 - hop // 2
-    length = (frames + 2 * spare - 1) * hop + n_fft
-    padded = torch.nn.functional.pad(mono_N, (left, max(0, length - left - samples)))[:length]
-    spectrum_KF = torch.stft(padded, n_fft, hop, mel.win_samples, window, center=False, return_complex=True)
-    index_F = torch.arange(-spare, frames + spare, device=mono_N.device).clamp(0, frames - 1)
-    ears_EKF = spectrum_KF * gains_EKF[..., index_F]
+    frame = (mel.n_fft, mel.hop_samples, mel.win_samples)
+    spectrum_KF = stft(mono_N[None], *frame, framing="mel")[0]
+    check(gains_EKF, f"2 {spectrum_KF.shape[0]} {spectrum_KF.shape[1]}", "gains")
+    ears_EKF = spectrum_KF * gains_EKF
     if delay_s_F is not None:
-        omega_K = 2 * torch.pi * torch.fft.rfftfreq(n_fft, 1 / mel.sample_rate_hz, device=mono_N.device)
-        delay_EF = torch.stack([(-delay_s_F).clamp_min(0), delay_s_F.clamp_min(0)])[:, index_F].to(omega_K)
-        angle_EKF = -omega_K[None, :, None] * delay_EF[:, None, :]
+        omega_K = 2 * torch.pi * torch.fft.rfftfreq(mel.n_fft, 1 / mel.sample_rate_hz, device=mono_N.device)
+        delay_EF = torch.stack([(-delay_s_F).clamp_min(0), delay_s_F.clamp_min(0)]).to(omega_K)
+        angle_EKF = -omega_K[None, :, None] * delay_EF[:, None, :]  # a delay of d is exp(-i omega d)
         ears_EKF = ears_EKF * torch.polar(torch.ones_like(angle_EKF), angle_EKF)
-    return _overlap_add(ears_EKF, window, n_fft, hop)[:, left : left + samples]
-
-
-def _overlap_add(spectrum_EKF: Tensor, window: Tensor, n_fft: int, hop: int) -> Tensor:
-    """Inverse short-time Fourier transform, least squares (Griffin & Lim 1984, eq. 6)."""
-    pieces_EnF = torch.fft.irfft(spectrum_EKF, n=n_fft, dim=1) * window[None, :, None]
-    frames = spectrum_EKF.shape[-1]
-    length = (frames - 1) * hop + n_fft
-
-    def fold(pieces: Tensor) -> Tensor:
-        return torch.nn.functional.fold(pieces, (1, length), (1, n_fft), stride=(1, hop)).reshape(-1, length)
-
-    weight = fold((window**2)[None, :, None].expand(1, n_fft, frames))
-    return fold(pieces_EnF) / weight.clamp_min(1e-6)
+    return istft(ears_EKF, *frame, length=mono_N.shape[-1], framing="mel")
 
 
 def seen_delay_s(positions_LO3: np.ndarray, mask_LO: np.ndarray, frames: int) -> np.ndarray:
