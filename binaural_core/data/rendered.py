@@ -106,7 +106,7 @@ class RenderedClip:
         grid_s = self.frame_times_s
         nearest = np.floor(np.asarray(times_s, float) * self.config.frames_per_s + 0.5).astype(int)
         times_s = grid_s[np.clip(nearest, 0, len(grid_s) - 1)]
-        return draw(self.scene, times_s, self.config.width_px, self.config.height_px)
+        return [_picture(self.scene, float(t), self.config.width_px, self.config.height_px) for t in times_s]
 
 
 def clips(split: Split, count: int, seed: int = 0, config: RenderedConfig | None = None) -> list[RenderedClip]:
@@ -155,6 +155,11 @@ def _dry_sounds(folder: str | None, split: Split) -> tuple[DrySound, ...]:
 @lru_cache(maxsize=256)  # about 1 MB for 4 s
 def _rendered(scene: Scene, hrtf: str | None) -> RenderedSound:
     return render_sound(scene, Head.from_sofa(hrtf) if hrtf else Head.kemar())
+
+
+@lru_cache(maxsize=4096)  # 100 kB at 240 x 135
+def _picture(scene: Scene, time_s: float, width_px: int, height_px: int) -> View:
+    return draw(scene, [time_s], width_px, height_px)[0]
 
 
 @lru_cache(maxsize=32)
