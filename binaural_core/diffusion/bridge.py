@@ -31,6 +31,15 @@ def velocity(x_0: Tensor, x_1: Tensor) -> Tensor:
     return x_1 - x_0
 
 
+def velocity_towards(x_1: Tensor, x_t: Tensor, t_B: Tensor) -> Tensor:
+    """The velocity at x_t of the bridge that ends at x_1: (x_1 - x_t) / (1 - t), t below 1.
+
+    A network may thus name the end instead of the velocity. It need not copy the start's noise into its output to the
+    last digit, and what it does not know comes out as an average instead of as noise.
+    """
+    return (x_1 - x_t) / (1 - t_B.to(x_t).reshape(-1, *(1,) * (x_t.ndim - 1)))
+
+
 def euler(field: Velocity, x_0: Tensor, steps: int, *, watch: Watch | None = None) -> Tensor:
     """Integrate dx/dt = field(x, t) from 0 to 1 in ``steps`` even steps, one evaluation each.
 

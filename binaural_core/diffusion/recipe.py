@@ -29,17 +29,20 @@ class BridgeConfig(Config):
     """Flow matching from the noised mono."""
 
     noise_sigma: float = 0.3
+    spread: float = 0.1  # deviation of (ears - mono) in unit scale, the unit that the network works in
+    early: float = 3.0  # training times are u**early, u uniform: above 1 the start of the bridge is practised more
     distance: Distance = "l2"
     solver: Literal["euler", "midpoint"] = "midpoint"
     steps: int = 3  # midpoint: 6 evaluations of the network
 
     def validate(self) -> None:
         need(
-            self.noise_sigma >= 0,
-            f"noise_sigma={self.noise_sigma}",
-            why="it is a standard deviation",
-            fix="give 0 or more",
+            self.noise_sigma > 0 and self.spread > 0,
+            f"noise_sigma={self.noise_sigma} and spread={self.spread}",
+            why="they are standard deviations, and the network works in their unit",
+            fix="give positive numbers",
         )
+        need(self.early > 0, f"early={self.early}", why="times must lie in [0, 1)", fix="give 1 (even) or more")
         need(self.steps >= 1, f"steps={self.steps}", why="nothing would be generated", fix="give 1 or more")
 
 
@@ -192,10 +195,12 @@ class Bridge:
     def loss(self, network, clean_BEMF, mono_B1MF, draws, *, weight_BEMF=None):
         draws = _ready(draws, clean_BEMF, mono_B1MF)
         x_0 = bridge.start(mono_B1MF, draws.noise_BEMF, self.config.bridge.noise_sigma)
-        x_t = bridge.point(x_0, clean_BEMF, draws.time_B)
+        t_B = draws.time_B**self.config.bridge.early
+        x_t = bridge.point(x_0, clean_BEMF, t_B)
         kept_B2 = keep_conditions(draws.drop_B2, self.config.dropout, self.config.hides)
-        output = network(x_t, draws.time_B, kept_B2)
-        return distance(output, bridge.velocity(x_0, clean_BEMF), self.config.bridge.distance, weight_BEMF)
+        output = network(self._asked(x_t, mono_B1MF, t_B), t_B, kept_B2)
+        named = (clean_BEMF - mono_B1MF) / self.config.bridge.spread
+        return distance(output, named, self.config.bridge.distance, weight_BEMF)
 
     def sample(
         self, network, mono_B1MF, *, noise_BEMF, steps=None, guidance=None, generator=None, watch=None
@@ -205,13 +210,19 @@ class Bridge:
         output = guided(network, scale, self.config.hides)
         solve = bridge.midpoint if self.config.bridge.solver == "midpoint" else bridge.euler
         x_0 = bridge.start(mono_B1MF, noise_BEMF, self.config.bridge.noise_sigma)
-        x_1 = solve(
-            lambda x, t: output(x, torch.full((len(x),), t).to(x)).to(x),
-            x_0,
-            self.config.bridge.steps if steps is None else steps,
-            watch=watch,
-        )
-        return x_1.clamp(-1, 1)
+
+        def field(x: Tensor, t: float) -> Tensor:
+            t_B = torch.full((len(x),), t).to(x)
+            difference = self.config.bridge.spread * output(self._asked(x, mono_B1MF, t_B), t_B).to(x)
+            return bridge.velocity_towards(mono_B1MF + difference, x, t_B)
+
+        return solve(field, x_0, self.config.bridge.steps if steps is None else steps, watch=watch).clamp(-1, 1)
+
+    def _asked(self, x_t: Tensor, mono_B1MF: Tensor, t_B: Tensor) -> Tensor:
+        """What the network is shown: x_t - mono, brought to a deviation of about 1."""
+        wanted, t = self.config.bridge, t_B.to(x_t).reshape(-1, 1, 1, 1)
+        variance = ((1 - t) * wanted.noise_sigma) ** 2 + (t * wanted.spread) ** 2
+        return (x_t - mono_B1MF) * variance.rsqrt()
 
 
 class Diffusion:

@@ -63,7 +63,6 @@ class FiLM(nn.Module):
         super().__init__()
         self.bands = bands
         self.project = nn.Linear(condition, 2 * channels * bands)
-        nn.init.zeros_(self.project.weight)
         nn.init.zeros_(self.project.bias)
 
     def forward(self, x_BCMF: Tensor, condition_BLD: Tensor) -> Tensor:

@@ -67,7 +67,12 @@ class UNet(nn.Module):
         widths = [config.dim * m for m in config.mults]
         self.time = TimeEmbedding(config.condition_dim)
         self.context = nn.Linear(config.context_dim, config.condition_dim)
-        self.condition = nn.Sequential(nn.SiLU(), nn.Linear(config.condition_dim, config.condition_dim), nn.SiLU())
+        self.condition = nn.Sequential(
+            nn.LayerNorm(config.condition_dim),
+            nn.SiLU(),
+            nn.Linear(config.condition_dim, config.condition_dim),
+            nn.SiLU(),
+        )
         inputs = (config.ears + 1 + 1 + 2 * len(MEL_OCTAVES)) * config.patch**2
         self.stem = nn.Conv2d(inputs, config.dim, 5 if config.patch == 1 else 3, padding="same")
 

@@ -30,7 +30,7 @@ PLACE_FEATURES = 2 + 2 * 2 * len(IMAGE_OCTAVES) + 1 + 2 * len(AZIMUTH_HARMONICS)
 @dataclass(frozen=True, kw_only=True)
 class VisualConfig(Config):
     encoder: Literal["small"] = "small"
-    width: int = 16  # channels of the encoder's first layer, doubled at each of the others
+    width: int = 32  # channels of the encoder's first layer, doubled at each of the others
     object_dim: int = 128
     context_dim: int = 128  # must equal the UNet's; the original has 512
     pool: Literal["attention", "avg", "max"] = "attention"
@@ -49,17 +49,18 @@ class VisualConfig(Config):
 
 
 class SmallEncoder(nn.Module):
-    """Four strided convolutions: (N, 3, H, W) -> (N, D), for crops of 64 x 64 or so.
+    """Three strided convolutions: (N, 3, H, W) -> (N, D), for crops of 64 x 64 or so.
 
     The features are pooled with three weights, 1, x and y, so that where something is inside the crop is not lost.
     """
 
     def __init__(self, width: int, features: int):
         super().__init__()
-        channels = [3, width, 2 * width, 4 * width, 8 * width]
+        channels = [3, width, 2 * width, 4 * width]
         self.layers = nn.Sequential()
         for inputs, outputs in pairwise(channels):
-            self.layers.append(nn.Conv2d(inputs, outputs, 3, stride=2, padding=1))
+            kernel, stride = (5, 4) if inputs == 3 else (3, 2)
+            self.layers.append(nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2))
             self.layers.append(nn.GroupNorm(outputs // 4, outputs))
             self.layers.append(nn.SiLU())
         self.out = nn.Linear(3 * channels[-1], features)
@@ -81,16 +82,19 @@ class VisualNet(nn.Module):
         self.encoder = SmallEncoder(config.width, width)
         self.no_picture_D = nn.Parameter(torch.zeros(width))
         self.place = nn.Sequential(nn.Linear(PLACE_FEATURES, width), nn.SiLU(), nn.Linear(width, width))
-        self.object = nn.Sequential(nn.SiLU(), nn.Linear(width, width), nn.SiLU())
+        self.object = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width), nn.LayerNorm(width)
+        )
         self.queries_KD = nn.Parameter(torch.randn(config.queries, width) * width**-0.5)
         self.key = nn.Linear(width, width)
         summaries = config.queries if config.pool == "attention" else 1
         self.out = nn.Sequential(
-            nn.Linear(summaries * width, config.context_dim),
+            nn.Linear(summaries * width, width),
             nn.SiLU(),
-            nn.Linear(config.context_dim, config.context_dim),
+            nn.Linear(width, config.context_dim),
+            nn.LayerNorm(config.context_dim),
         )
-        self.null_D = nn.Parameter(torch.randn(config.context_dim) * 0.02)
+        self.null_D = nn.Parameter(torch.randn(config.context_dim))
 
     def forward(
         self, crops_BLOCHW: Tensor, image_positions_BLO2: Tensor, positions_BLO3: Tensor, mask_BLO: Tensor

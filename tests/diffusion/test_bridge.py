@@ -58,6 +58,13 @@ def test_evaluations_and_watch(solver, evaluations):
     assert [x_1 for _, _, x_1 in seen] == pytest.approx([1, 1, 1])
 
 
+def test_naming_the_end_is_naming_the_velocity():
+    x_0, x_1 = torch.randn(2, 3, 2, 4, 5, generator=stream(0, "ends"), dtype=torch.float64)
+    t_B = torch.tensor([0.0, 0.4, 0.95], dtype=torch.float64)
+    x_t = bridge.point(x_0, x_1, t_B)
+    torch.testing.assert_close(bridge.velocity_towards(x_1, x_t, t_B), bridge.velocity(x_0, x_1))
+
+
 def test_no_steps_are_refused():
     with pytest.raises(InputError, match="0 steps"):
         bridge.euler(lambda x, t: x, torch.zeros(1), 0)

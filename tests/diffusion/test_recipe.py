@@ -48,9 +48,8 @@ def oracle(made: recipe.Recipe, clean: torch.Tensor, mono: torch.Tensor):
     wanted = made.config
 
     def network(x, t_B, kept_B2):
-        t = t_B[:, None, None, None]
         if wanted.name == "bridge":
-            return (clean - x) / (1 - t)
+            return (clean - mono) / wanted.bridge.spread
         x_0 = clean if wanted.diffusion.residual_scale is None else (clean - mono) / wanted.diffusion.residual_scale
         steps = (t_B * (len(made.schedule) - 1)).round().long()
         a, b = made.schedule.signal_noise(steps, x)
@@ -94,9 +93,9 @@ def test_random_numbers_are_keyed_by_sample(config):
     torch.testing.assert_close(made.loss(network, clean, mono, drawn), together)
 
 
-def test_bridge_loss_is_the_distance_to_the_velocity():
+def test_bridge_shows_the_point_and_asks_for_the_end_both_around_the_mono():
     clean, mono = mels()
-    made = recipe.build(RecipeConfig(bridge=BridgeConfig(noise_sigma=0.2, distance="l1")))
+    made = recipe.build(RecipeConfig(bridge=BridgeConfig(noise_sigma=0.2, spread=0.1, early=2.0, distance="l1")))
     draws = Draws(torch.tensor([0.0, 0.5, 0.9]), torch.ones(3, 2), torch.randn(SHAPE, generator=stream(0, "noise")))
     seen = {}
 
@@ -105,10 +104,20 @@ def test_bridge_loss_is_the_distance_to_the_velocity():
         return torch.zeros_like(x)
 
     loss_B = made.loss(network, clean, mono, draws)
-    x_0 = mono + 0.2 * draws.noise_BEMF
-    torch.testing.assert_close(loss_B, (clean - x_0).abs().flatten(1).mean(dim=1))
-    torch.testing.assert_close(seen["x"][1], (x_0[1] + clean[1]) / 2)
-    torch.testing.assert_close(seen["t"], draws.time_B)
+    torch.testing.assert_close(loss_B, ((clean - mono) / 0.1).abs().flatten(1).mean(dim=1))
+    torch.testing.assert_close(seen["t"], draws.time_B**2)
+    t = draws.time_B[:, None, None, None] ** 2
+    x_t = (1 - t) * (mono + 0.2 * draws.noise_BEMF) + t * clean
+    torch.testing.assert_close(seen["x"] * ((0.2 * (1 - t)) ** 2 + (0.1 * t) ** 2).sqrt(), x_t - mono)
+    torch.testing.assert_close(seen["x"][0], draws.noise_BEMF[0])
+
+
+def test_a_bridge_that_knows_nothing_ends_at_the_mono():
+    """Not in the noise that it started from."""
+    _, mono = mels()
+    noise = torch.randn(SHAPE, generator=stream(0, "noise"))
+    same = recipe.build(RecipeConfig()).sample(lambda x, t, k: torch.zeros_like(x), mono, noise_BEMF=noise)
+    torch.testing.assert_close(same, mono.expand(SHAPE), atol=1e-5, rtol=0)
 
 
 def test_diffusion_sees_every_step_as_a_time_in_0_1():
@@ -155,9 +164,12 @@ def test_weighted_cells():
     weight[:, :, 2] = 1
     made = recipe.build(RecipeConfig())
     drawn = recipe.draw(generators("draws"), clean)
-    x_0 = mono + made.config.bridge.noise_sigma * drawn.noise_BEMF
-    loss_B = made.loss(lambda x, t, k: torch.zeros_like(x), clean, mono, drawn, weight_BEMF=weight)
-    torch.testing.assert_close(loss_B, (clean - x_0)[:, :, 2].square().flatten(1).mean(dim=1))
+    elsewhere = clean.clone()
+    elsewhere[:, :, [0, 1, 3, 4]] = 0
+    zero = lambda x, t, k: torch.zeros_like(x)  # noqa: E731
+    loss_B = made.loss(zero, clean, mono, drawn, weight_BEMF=weight)
+    torch.testing.assert_close(loss_B, made.loss(zero, elsewhere, mono, drawn, weight_BEMF=weight))
+    assert (loss_B - made.loss(zero, clean, mono, drawn)).abs().min() > 1e-4
 
 
 @pytest.mark.parametrize("name,evaluations", [("bridge", 6), ("original", 25), ("residual", 10)])
@@ -212,6 +224,8 @@ def test_config_round_trip(tmp_path):
         (lambda: RecipeConfig(dropout=1.0), "dropout"),
         (lambda: BridgeConfig(noise_sigma=-0.1), "noise_sigma"),
         (lambda: BridgeConfig(steps=0), "steps=0"),
+        (lambda: BridgeConfig(spread=0.0), "spread"),
+        (lambda: BridgeConfig(early=0.0), "early"),
         (lambda: DiffusionConfig(zero_terminal_snr=True), "zero_terminal_snr"),
         (lambda: DiffusionConfig(steps=2000), "steps=2000 of timesteps=1000"),
         (lambda: DiffusionConfig(sampler="heun", eta=0.5), "sampler=heun"),

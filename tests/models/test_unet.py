@@ -132,10 +132,9 @@ def test_configs_fit_together():
         DiffBinauralConfig(unet=UNetConfig(context_dim=64))
 
 
-def model() -> DiffBinaural:
-    return DiffBinaural(
-        DiffBinauralConfig(unet=SMALL, visual=VisualConfig(width=4, object_dim=16, context_dim=12, queries=2))
-    )
+def model(**changes) -> DiffBinaural:
+    visual = VisualConfig(width=4, object_dim=16, context_dim=12, queries=2)
+    return DiffBinaural(DiffBinauralConfig(unet=SMALL, visual=visual).replace(**changes))
 
 
 def sight(batch: int) -> tuple[torch.Tensor, ...]:
@@ -181,8 +180,8 @@ def test_a_step_reaches_every_weight():
 def test_it_learns_which_ear_is_louder():
     """Sources to the left are louder in row 0: a minute network finds it out from the azimuth alone."""
     with first_weights(0):
-        net = model()
-    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-2)
+        net = model(**{"unet.mults": (1, 2), "recipe.bridge.spread": 0.2})
+    optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3)
 
     def batch(step: int, count: int = 8):
         generator = stream(0, "scene", step)
@@ -199,7 +198,7 @@ def test_it_learns_which_ear_is_louder():
         )
         return torch.cat([mono + gain, mono - gain], dim=1), mono, seen
 
-    for step in range(80):
+    for step in range(120):
         clean, mono, seen = batch(step)
         loss = net.loss(clean, mono, seen, [stream(0, "draws", step, i) for i in range(8)]).mean()
         optimizer.zero_grad()
