@@ -202,12 +202,22 @@
 
   // The picture is the first image after this player in the cell. JupyterLab's plotly shows it until the mouse enters;
   // the playhead needs the figure as soon as it is in view. In an exported page it stays an image, and gets its words.
-  function wakeFigure() {
-    const images = root.closest(".jp-OutputArea")?.querySelectorAll("img") ?? [];
-    const mine = [...images].find((image) => root.compareDocumentPosition(image) & Node.DOCUMENT_POSITION_FOLLOWING);
-    if (!mine || mine.alt === root.dataset.picture) return;
-    mine.alt = root.dataset.picture;
-    mine.dispatchEvent(new Event("mouseenter"));
+  let waking = false;
+  async function wakeFigure() {
+    if (waking) return;
+    waking = true;
+    for (let wait = 0; wait < 100 && !findFigure(); wait++) {
+      const images = root.closest(".jp-OutputArea")?.querySelectorAll("img") ?? [];
+      const follows = (image) => root.compareDocumentPosition(image) & Node.DOCUMENT_POSITION_FOLLOWING;
+      const mine = [...images].find(follows);
+      if (mine && mine.alt !== root.dataset.picture) {
+        mine.alt = root.dataset.picture;
+        mine.dispatchEvent(new Event("mouseenter"));
+      }
+      await new Promise((later) => setTimeout(later, 300));
+    }
+    waking = false;
+    drawPlayhead();
   }
 
   function drawPlayhead() {
@@ -237,15 +247,9 @@
     build();
     plain.hidden = true;
     show();
-    new IntersectionObserver((seen, observer) => {
-      if (!seen.some(({ isIntersecting }) => isIntersecting)) return;
-      observer.disconnect();
-      const search = setInterval(() => {
-        if (findFigure()) clearInterval(search);
-        else wakeFigure();
-        drawPlayhead();
-      }, 300);
-      setTimeout(() => clearInterval(search), 60_000); // later, every use of the controls looks again
-    }).observe(root);
+    const whenSeen = guarded((seen) => (seen.some(({ isIntersecting }) => isIntersecting) ? wakeFigure() : null));
+    new IntersectionObserver(whenSeen).observe(root);
+    root.addEventListener("pointerenter", guarded(wakeFigure));
+    root.addEventListener("focusin", guarded(wakeFigure));
   })();
 })();

@@ -25,7 +25,7 @@ PLOTLY_MIME = "application/vnd.plotly.v1+json"
 EARS = ("left ear", "right ear")
 RANGE_DB = 80
 MAX_COLUMNS = 3
-PANEL_PX, GAP_PX = 150, 40
+PANEL_PX, GAP_PX, MARGINS_PX = 150, 40, 80
 MAX_FRAMES = 240
 MAP = matplotlib.colormaps["magma"]
 MAP_STOPS = [[stop, to_hex(MAP(stop))] for stop in np.linspace(0, 1, 17)]
@@ -75,7 +75,7 @@ class Panels:
         low, high = self.range_db
         height_px = PANEL_PX * rows + GAP_PX * (rows - 1)
         layout = {
-            "height": height_px + 80,
+            "height": height_px + MARGINS_PX,
             "margin": {"l": 55, "r": 10, "t": 30, "b": 50},
             "paper_bgcolor": "rgba(0,0,0,0)",
             "plot_bgcolor": "rgba(0,0,0,0)",
@@ -151,7 +151,8 @@ class Panels:
     def png(self) -> bytes:
         """The same picture as a PNG file of few colours, so that it stays small in a notebook."""
         rows, columns = self.grid
-        figure = Figure(figsize=(1.2 + 3.6 * columns, 0.5 + 1.75 * rows), dpi=80, layout="constrained")
+        height_px = PANEL_PX * rows + GAP_PX * (rows - 1) + MARGINS_PX  # as high as the figure: nothing jumps
+        figure = Figure(figsize=(1.2 + 3.6 * columns, height_px / 80), dpi=80, layout="constrained")
         axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
         low, high = self.range_db
         extent = (0, self.duration_s, 0, self.frequencies_khz[-1])

@@ -95,10 +95,14 @@ def test_notebook_runs_and_its_player_switches(lab, page):
     errors = [text for cell in cells for text in cell["errors"]]
     assert not errors, re.sub(r"\x1b\[[\d;]*m", "", errors[0])
 
-    player = page.locator(".binaural-player").first
-    player.scroll_into_view_if_needed(timeout=20_000)
+    player = page.locator(".binaural-player").last
     playwright.expect(player).to_have_attribute("data-state", "paused", timeout=20_000)
-    playwright.expect(player).to_have_attribute("data-playhead", "drawn", timeout=20_000)
+    for _ in range(20):  # the page grows while it is scrolled through
+        player.scroll_into_view_if_needed(timeout=20_000)
+        page.wait_for_timeout(1000)
+        if player.get_attribute("data-playhead") == "drawn":
+            break
+    playwright.expect(player).to_have_attribute("data-playhead", "drawn")
     assert page.locator("audio[autoplay], audio[loop]").count() == 0
 
     versions = player.get_by_role("radio")
@@ -107,7 +111,7 @@ def test_notebook_runs_and_its_player_switches(lab, page):
     player.get_by_role("slider").fill("0.5")
     assert _position_s(player) == 0.5
     duration_s = float(player.get_attribute("data-duration-s"))
-    assert _playheads(page) == pytest.approx([0.5 / duration_s] * 2 * versions.count(), abs=0.01)
+    assert _playheads(player) == pytest.approx([0.5 / duration_s] * 2 * versions.count(), abs=0.01)
     versions.nth(1).check()
     second = player.get_attribute("data-active")
     assert second != first
@@ -128,6 +132,8 @@ def test_notebook_runs_and_its_player_switches(lab, page):
     folder = outputs() / "browser"
     folder.mkdir(parents=True, exist_ok=True)
     versions.nth(1).check()
+    player.evaluate("root => root.scrollIntoView({block: 'start'})")
+    page.wait_for_timeout(500)
     page.screenshot(path=folder / "lab_player.png")
     page.evaluate("() => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
     page.wait_for_timeout(1500)
@@ -153,10 +159,10 @@ def _wait_until_run(page, timeout_s: float) -> list[dict]:
     raise AssertionError(f"cells still run after {timeout_s} s: {json.dumps(page.evaluate(state))}")
 
 
-def _playheads(page) -> list[float]:
-    """Where the playhead stands in each panel of the first picture, 0 at its left and 1 at its right edge."""
-    return page.locator(".js-plotly-plot").first.evaluate(
-        """plot => [...plot.querySelectorAll('.binaural-player-panel')]
+def _playheads(player) -> list[float]:
+    """Where the playhead stands in each panel of the player's picture, 0 at its left and 1 at its right edge."""
+    return player.evaluate(
+        """root => [...root.closest('.jp-OutputArea').querySelectorAll('.js-plotly-plot .binaural-player-panel')]
             .map(panel => parseFloat(panel.firstChild.style.left) / parseFloat(panel.style.width))"""
     )
 

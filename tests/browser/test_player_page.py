@@ -88,7 +88,7 @@ def test_it_stops_at_the_end(page):
     root = show(page, player(versions(0.3), RATE_HZ).html())
     wait_for(root, state="paused")
     root.get_by_role("button", name="Play").click()
-    wait_for(root, state="playing")
+    page.wait_for_function("starts.length === 2")
     wait_for(root, state="paused", positionS="0.000")
     time.sleep(0.3)
     assert len(page.evaluate("starts")) == 2
