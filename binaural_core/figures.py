@@ -225,7 +225,9 @@ def pictures_figure(
     images: Sequence[np.ndarray], boxes: Sequence[np.ndarray], titles: Sequence[str], labels: Sequence[Sequence[str]]
 ) -> Figure:
     """Pictures with their object boxes.   images : (H, W, 3) uint8;   boxes : (O, 4) as x1, y1, x2, y2 in [0, 1]."""
-    figure = Figure(figsize=(9, 9 / len(images) * 0.75 + 0.3), layout="constrained")
+    figure = Figure(
+        figsize=(9, 8.2 / len(images) * images[0].shape[0] / images[0].shape[1] + 0.75), layout="constrained"
+    )
     for axis, image_HW3, boxes_O4, title, names in zip(
         figure.subplots(1, len(images), squeeze=False)[0], images, boxes, titles, labels, strict=True
     ):
@@ -241,20 +243,25 @@ def pictures_figure(
     return figure
 
 
-def crops_figure(crops_LO: Sequence[Sequence[np.ndarray]], titles: Sequence[Sequence[str]]) -> Figure:
+def crops_figure(crops_LO: Sequence[Sequence[np.ndarray | None]], titles: Sequence[Sequence[str]]) -> Figure:
     """Object crops as a table: a row for each object, a column for each picture.
 
-    crops_LO : [L][O] of (H, W, 3) uint8.
+    crops_LO : [L][O] of (H, W, 3) uint8, None where nothing is there.
     """
     pictures, objects = len(crops_LO), len(crops_LO[0])
-    figure = Figure(figsize=(1.7 * pictures, 1.95 * objects), layout="constrained")
+    figure = Figure(figsize=(1.6 * pictures, 1.85 * objects), layout="constrained")
     axes = figure.subplots(objects, pictures, squeeze=False)
     for column in range(pictures):
         for row in range(objects):
-            axes[row, column].imshow(crops_LO[column][row])
-            axes[row, column].set_title(titles[column][row], fontsize=8)
-            axes[row, column].set_xticks([])
-            axes[row, column].set_yticks([])
+            axis, crop_HW3 = axes[row, column], crops_LO[column][row]
+            if crop_HW3 is None:
+                axis.set_box_aspect(1)
+                axis.set_facecolor("0.93")
+            else:
+                axis.imshow(crop_HW3)
+            axis.set_title(titles[column][row], fontsize=9)
+            axis.set_xticks([])
+            axis.set_yticks([])
     return figure
 
 

@@ -50,7 +50,8 @@ def show(figure: Figure, alt: str, *, dpi: int = 88) -> None:
 def table(rows: Mapping[str, Mapping[str, float | str]], *, of: str = "") -> Markdown:
     """A table with one line for each row; ``of`` says what the rows are. Numbers are shown with three digits."""
     columns = list(next(iter(rows.values())))
-    lines = [f"| {of} | {' | '.join(columns)} |", "|---|" + "---:|" * len(columns)]
+    sides = [":---|" if all(isinstance(row[column], str) for row in rows.values()) else "---:|" for column in columns]
+    lines = [f"| {of} | {' | '.join(columns)} |", "|:---|" + "".join(sides)]
     lines += [f"| {name} | {' | '.join(_cell(row[column]) for column in columns)} |" for name, row in rows.items()]
     return Markdown("\n".join(lines))
 
