@@ -30,7 +30,7 @@ class BridgeConfig(Config):
 
     noise_sigma: float = 0.3
     spread: float = 0.1  # deviation of (ears - mono) in unit scale, the unit that the network works in
-    early: float = 3.0  # training times are u**early, u uniform: above 1 the start of the bridge is practised more
+    early: float = 1.0  # training times are u**early, u uniform: above 1 the start of the bridge is practised more
     distance: Distance = "l2"
     solver: Literal["euler", "midpoint"] = "midpoint"
     steps: int = 3  # midpoint: 6 evaluations of the network
