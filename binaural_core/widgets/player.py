@@ -121,7 +121,7 @@ class Player:
         room = files("binaural_core.widgets")
         versions = "\n".join(
             f'<div class="binaural-player-version"><span>{label}</span> '
-            f'<audio controls preload="none" aria-label="{label}" src="{source}"></audio></div>'
+            f'<audio controls preload="metadata" aria-label="{label}" src="{source}"></audio></div>'
             for label, source in ((html.escape(self._label(name)), src) for name, src in self.audio_sources.items())
         )
         title = html.escape(self.title or "Listening comparison")
