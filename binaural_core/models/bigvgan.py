@@ -24,6 +24,7 @@ from binaural_core.shapes import check
 __all__ = ["BigVGAN", "BigVGANConfig", "receptive_field_frames"]
 
 FIRST_KERNEL = LAST_KERNEL = 7
+USUAL_LOG_MEL, USUAL_DEVIATION = -5.0, 2.2  # of speech and instruments that peak at full scale
 ACTIVATION_REACH = 5  # samples to either side that an alias-free activation mixes
 
 
@@ -87,7 +88,14 @@ class BigVGAN(nn.Module):
                 self.resblocks.append(block(channels, size, dilations, config))
         self.activation_post = _activation(channels, config)
         self.conv_post = Conv1d(channels, 1, LAST_KERNEL, padding=LAST_KERNEL // 2, bias=config.use_bias_at_final)
+        self._centre_first_layer()
         weight_norm.split(self)
+
+    @torch.no_grad()
+    def _centre_first_layer(self) -> None:
+        """Let a new network start as if its mels had mean 0 and deviation 1; a short training gets further."""
+        self.conv_pre.weight /= USUAL_DEVIATION
+        self.conv_pre.bias -= USUAL_LOG_MEL * self.conv_pre.weight.sum(dim=(1, 2))
 
     def forward(self, mel_BMF: Tensor) -> Tensor:
         """Wave (B, 1, N), N = F * hop_size. Any F from 1 on. Raises InputError for another number of mel bands."""
@@ -97,7 +105,10 @@ class BigVGAN(nn.Module):
         for stage, (widen,) in enumerate(self.ups):
             x_BCN = widen(x_BCN)
             blocks = self.resblocks[stage * per_stage : (stage + 1) * per_stage]
-            x_BCN = sum(block(x_BCN) for block in blocks) / per_stage
+            total_BCN = blocks[0](x_BCN)
+            for block in blocks[1:]:
+                total_BCN += block(x_BCN)
+            x_BCN = total_BCN / per_stage
         wave_B1N = self.conv_post(self.activation_post(x_BCN))
         return torch.tanh(wave_B1N) if self.config.use_tanh_at_final else wave_B1N.clamp(-1, 1)
 

@@ -103,6 +103,16 @@ def test_any_number_of_frames(folder, frames):
     assert wave.shape == (3, 1, frames * generator.config.hop_size)
 
 
+def test_a_new_network_hears_usual_mels_as_centred(folder):
+    first = BigVGAN(config_of(folder)).conv_pre
+    with torch.no_grad():
+        at_mean = first(torch.full((1, 80, 21), -5.0))[..., 3:-3]
+        one_up = first(torch.full((1, 80, 21), -5.0 + 2.2))[..., 3:-3]
+    fresh = 1 / (80 * 7) ** 0.5  # torch's bound for the weights and biases of a new layer
+    assert at_mean.abs().max() <= 1.01 * fresh
+    assert (one_up - at_mean).std() == pytest.approx(fresh / 3**0.5 * (80 * 7) ** 0.5, rel=0.5)
+
+
 def test_wrong_mel_is_refused(folder):
     with pytest.raises(InputError, match=r"mel has shape \(1, 64, 5\)"):
         generator_of(folder)(torch.zeros(1, 64, 5))
