@@ -30,7 +30,6 @@ class BridgeConfig(Config):
 
     noise_sigma: float = 0.3
     spread: float = 0.1  # deviation of (ears - mono) in unit scale, the unit that the network works in
-    early: float = 1.0  # training times are u**early, u uniform: above 1 the start of the bridge is practised more
     distance: Distance = "l2"
     solver: Literal["euler", "midpoint"] = "midpoint"
     steps: int = 3  # midpoint: 6 evaluations of the network
@@ -42,7 +41,6 @@ class BridgeConfig(Config):
             why="they are standard deviations, and the network works in their unit",
             fix="give positive numbers",
         )
-        need(self.early > 0, f"early={self.early}", why="times must lie in [0, 1)", fix="give 1 (even) or more")
         need(self.steps >= 1, f"steps={self.steps}", why="nothing would be generated", fix="give 1 or more")
 
 
@@ -187,7 +185,10 @@ def build(config: RecipeConfig) -> Recipe:
 
 
 class Bridge:
-    """Flow matching from the noised mono mel to both ears (`bridge`)."""
+    """Flow matching from the noised mono mel to both ears (`bridge`).
+
+    The network is shown x_t - mono and names the bridge's end as (ears - mono) / spread; the velocity follows.
+    """
 
     def __init__(self, config: RecipeConfig):
         self.config = config
@@ -195,10 +196,9 @@ class Bridge:
     def loss(self, network, clean_BEMF, mono_B1MF, draws, *, weight_BEMF=None):
         draws = _ready(draws, clean_BEMF, mono_B1MF)
         x_0 = bridge.start(mono_B1MF, draws.noise_BEMF, self.config.bridge.noise_sigma)
-        t_B = draws.time_B**self.config.bridge.early
-        x_t = bridge.point(x_0, clean_BEMF, t_B)
+        x_t = bridge.point(x_0, clean_BEMF, draws.time_B)
         kept_B2 = keep_conditions(draws.drop_B2, self.config.dropout, self.config.hides)
-        output = network(self._asked(x_t, mono_B1MF, t_B), t_B, kept_B2)
+        output = network(self._asked(x_t, mono_B1MF, draws.time_B), draws.time_B, kept_B2)
         named = (clean_BEMF - mono_B1MF) / self.config.bridge.spread
         return distance(output, named, self.config.bridge.distance, weight_BEMF)
 
