@@ -5,16 +5,17 @@ notebook that is kept, so that a change of words is a small change of the file.
 """
 
 import base64
+import io
 import re
 import shutil
 from pathlib import Path
 
 import nbformat
+from PIL import Image
 
 from binaural_core.checkpoint import write_whole
-from binaural_core.notebooks.recording import METRICS_MIME, open_notebook
+from binaural_core.notebooks.recording import open_notebook
 
-KEPT = ("kernelspec", "language_info")
 _LANGUAGE = {"name": "python"}  # the version is the machine's, not the notebook's
 
 
@@ -46,6 +47,8 @@ def render(notebook: str | Path, folder: str | Path) -> Path:
     shutil.rmtree(pictures, ignore_errors=True)
     parts = [f"*Rendered from [{path.name}](../{path.name}): the players need the notebook itself.*"]
     for cell in open_notebook(path).cells:
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            continue  # the run card shows the values
         if cell.cell_type == "markdown":
             parts.append(_relinked(cell.source))
         elif cell.cell_type == "code":
@@ -67,19 +70,15 @@ def _shown(output: nbformat.NotebookNode, picture: Path) -> str:
     data = output.data
     if "image/png" in data:
         picture.parent.mkdir(parents=True, exist_ok=True)
-        picture.write_bytes(base64.b64decode(data["image/png"]))
+        with Image.open(io.BytesIO(base64.b64decode(data["image/png"]))) as image:
+            image.convert("RGB").quantize(256).save(picture, optimize=True)  # a third of the size
         alt = output.metadata.get("image/png", {}).get("alt") or output.metadata.get("alt") or ""
         return f"![{alt}]({picture.parent.name}/{picture.name})"
     if "text/markdown" in data:
         return data["text/markdown"]
-    if METRICS_MIME in data or "text/html" not in data:
-        return _fenced(data.get("text/plain", ""))
-    return _folded(data["text/html"])
-
-
-def _folded(page: str) -> str:
-    """HTML that markdown readers fold and show as it is (solutions); anything else needs the notebook."""
-    return page if page.startswith("<details>") else ""
+    if data.get("text/html", "").startswith("<details>"):  # a folded solution: markdown readers fold it too
+        return data["text/html"]
+    return _fenced(data.get("text/plain", ""))
 
 
 def _fenced(text: str) -> str:
