@@ -279,11 +279,11 @@ def _mel_panel(axis: Axes, level_MF: np.ndarray, mel: MelConfig, top_db: float):
     )
     hz = np.array([500, 1000, 2000, 4000, 8000])
     hz = hz[(hz > mel.f_min_hz) & (hz < (mel.f_max_hz or mel.sample_rate_hz / 2))]
-    axis.set_yticks(np.interp(hz, band_centres_hz(mel), np.arange(bands)), [f"{value / 1000:g}" for value in hz])
+    axis.set_yticks(np.interp(hz, mel_centres_hz(mel), np.arange(bands)), [f"{value / 1000:g}" for value in hz])
     return image
 
 
-def band_centres_hz(mel: MelConfig) -> np.ndarray:
+def mel_centres_hz(mel: MelConfig) -> np.ndarray:
     """Centre of gravity of every mel filter, Hz.   Returns (M,)."""
     filters_MK = _array(mel_filters(mel)).astype(float)
     hz_K = np.arange(filters_MK.shape[1]) * mel.sample_rate_hz / mel.n_fft

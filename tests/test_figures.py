@@ -97,7 +97,7 @@ def test_a_wave_is_drawn_at_its_time(wave_EN):
 
 
 def test_mel_bands_are_labelled_with_their_frequency(mel_EMF):
-    centres_hz = figures.band_centres_hz(MelConfig())
+    centres_hz = figures.mel_centres_hz(MelConfig())
     assert len(centres_hz) == 80
     assert (np.diff(centres_hz) > 0).all()
     axis = drawn(figures.ears_figure({"a": mel_EMF})).axes[0]
