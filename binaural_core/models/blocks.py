@@ -14,17 +14,13 @@ from torch import Tensor, nn
 
 
 class StandardConv2d(nn.Conv2d):
-    """A convolution whose weights have mean 0 and sum of squares 1 over each output channel's inputs.
-
-    Qiao et al. 2019, scaled as in Brock et al. 2021 (eq. 1) so that the output is as large as the input.
-    """
+    """A convolution whose weights have mean 0 and variance 1 over each output channel's inputs (Qiao et al. 2019)."""
 
     def forward(self, x: Tensor) -> Tensor:
         weight = self.weight.float()
         mean = weight.mean(dim=(1, 2, 3), keepdim=True)
         variance = weight.var(dim=(1, 2, 3), keepdim=True, unbiased=False)
-        weight = (weight - mean) * torch.rsqrt((variance + 1e-5) * weight[0].numel())
-        return self._conv_forward(x, weight, self.bias)
+        return self._conv_forward(x, (weight - mean) * torch.rsqrt(variance + 1e-5), self.bias)
 
 
 def fourier_features(x: Tensor, octaves: Sequence[float]) -> Tensor:
