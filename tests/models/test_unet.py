@@ -53,7 +53,7 @@ def test_samples_do_not_see_each_other():
     with torch.no_grad():
         together = net(*given)
         alone = net(*(x[1:] for x in given))
-    torch.testing.assert_close(together[1:], alone, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(together[1:], alone, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("changed", range(4))
@@ -180,7 +180,7 @@ def test_a_step_reaches_every_weight():
 def test_it_learns_which_ear_is_louder():
     """Sources to the left are louder in row 0: a minute network finds it out from the azimuth alone."""
     with first_weights(0):
-        net = model(**{"unet.mults": (1, 2), "recipe.bridge.spread": 0.2})
+        net = model(**{"unet.patch": 1, "unet.mults": (1, 2), "recipe.bridge.spread": 0.2})
     optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3)
 
     def batch(step: int, count: int = 8):
