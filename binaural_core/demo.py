@@ -10,12 +10,13 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from binaural_core import checkpoint, figures
 from binaural_core.audio import log_mel, write_audio
@@ -25,11 +26,13 @@ from binaural_core.data.dubbing import dub
 from binaural_core.data.eyes import clip_eyes
 from binaural_core.data.recording import RecordingClip
 from binaural_core.data.sample import Clip
+from binaural_core.data.scene_files import read_scene
 from binaural_core.errors import InputError
 from binaural_core.metrics.summary import summarize, table
 from binaural_core.notebooks import run_notebook
 from binaural_core.pipeline import Binaural, Binauralizer
 from binaural_core.places import CONFIGS, REPOSITORY, data_samples, outputs
+from binaural_core.scene.plan import Scene
 from binaural_core.training import stage1, stage2
 
 MODES = ("mono_phase", "bigvgan")
@@ -43,12 +46,13 @@ class DemoConfig(Config):
     stage1_epochs: int | None = None  # None: as the shipped config says
     stage2_epochs: int | None = None
     train_scenes: int | None = None
-    more_test_scenes: int = 12  # rendered from the test sounds, beside the shipped test clips
+    shipped_test_clips: int | None = None  # None: all
+    more_test_scenes: int = 24  # rendered from the test sounds, as the config of stage 1 says, beside the shipped clips
     clip: str | None = None  # which test clip is written out; None: the first with a moving source
     notebook: bool = True
 
 
-SMOKE = DemoConfig(stage1_epochs=1, stage2_epochs=1, train_scenes=16, more_test_scenes=1)
+SMOKE = DemoConfig(stage1_epochs=1, stage2_epochs=1, train_scenes=16, shipped_test_clips=1, more_test_scenes=1)
 
 
 def run(config: DemoConfig = DemoConfig()) -> dict[str, dict[str, float]]:
@@ -59,18 +63,20 @@ def run(config: DemoConfig = DemoConfig()) -> dict[str, dict[str, float]]:
     binauralizer = Binauralizer.from_pretrained(out / "checkpoints")
 
     print("\nThe test split: sounds and scenes that no training saw.")
-    clips = held_out_clips(config)
+    clips, kinds = zip(*held_out_clips(config), strict=True)
     featured = pick(clips, config.clip)
     rows: dict[str, list[dict[str, float]]] = {"mono copy": [], **{mode: [] for mode in MODES}}
-    for clip in clips:
+    for clip in tqdm(clips, desc="test", unit="clip"):
         versions, reference_EN = make(binauralizer, clip)
         if clip is featured:
             feature(clip, versions, reference_EN, binauralizer, out)
         for name, made in versions.items():
             rows[name].append(summarize(made.wave_EN, reference_EN, made.sample_rate_hz))
     means = {name: mean(values) for name, values in rows.items()}
-    checkpoint.save_json(out / "measures.json", {"clips": [c.clip_id for c in clips], "mean": means, "by_clip": rows})
+    named = {"clips": [c.clip_id for c in clips], "kinds": kinds, "mean": means, "by_clip": rows}
+    checkpoint.save_json(out / "measures.json", named)
     said = f"Mean over {len(clips)} test clips; ↓ less is better, ↑ more is better.\n\n{table(means)}\n"
+    said += f"\n{by_kind(kinds, rows)}\n"
     checkpoint.write_whole(out / "measures.md", lambda temporary: temporary.write_text(said))
     print(said)
     print(verdict(means))
@@ -112,16 +118,40 @@ def finished(folder: Path, tree: dict) -> bool:
     return note.is_file() and json.loads(note.read_text())["config"] == json.loads(json.dumps(tree))
 
 
-def held_out_clips(config: DemoConfig) -> list[Clip]:
-    """The shipped test clips of both layouts, and more scenes of the test sounds."""
-    shipped: list[Clip] = [
-        *fair_play.clips(data_samples() / "fair_play", "test"),
-        *real_binaural.clips(data_samples() / "real_binaural", "test"),
-    ]
-    return [*shipped, *rendered.clips("test", config.more_test_scenes, seed=1)]
+def held_out_clips(config: DemoConfig) -> list[tuple[Clip, str]]:
+    """The shipped test clips of both layouts, and more scenes of the test sounds, each with its kind."""
+    shipped = []
+    for name, layout in (("fair_play", fair_play), ("real_binaural", real_binaural)):
+        root = data_samples() / name
+        for clip in layout.clips(root, "test"):
+            shipped.append((clip, kind(read_scene(root / "scenes" / f"{clip.video_id}.json").scene)))
+    scenes = stage1.Stage1Config.load(CONFIGS / "demo_stage1.yaml").dataset.rendered.replace(
+        **{"scene.duration_s": 4.0}
+    )
+    more = rendered.clips("test", config.more_test_scenes, seed=1, config=scenes)
+    return [*shipped[: config.shipped_test_clips], *((clip, kind(clip.scene)) for clip in more)]
 
 
-def pick(clips: list[Clip], clip_id: str | None) -> Clip:
+def kind(scene: Scene) -> str:
+    """What makes a scene easy or hard."""
+    return f"{'one source' if len(scene.sources) == 1 else 'several'}, {'in a room' if scene.room else 'in the open'}"
+
+
+def by_kind(kinds: Sequence[str], rows: dict[str, list[dict[str, float]]]) -> str:
+    """The level and time errors between the ears, for each kind of scene."""
+    lines = ["| scenes | number | " + " | ".join(f"ILD dB, {n} | ITD µs, {n}" for n in rows) + " |"]
+    lines.append("|---|" + "---:|" * (1 + 2 * len(rows)))
+    for name in sorted(set(kinds)):
+        chosen = [i for i, k in enumerate(kinds) if k == name]
+        cells = []
+        for values in rows.values():
+            part = mean(values[i] for i in chosen)
+            cells += [f"{part['ild_error_db']:.2f}", f"{part['itd_error_us']:.0f}"]
+        lines.append(f"| {name} | {len(chosen)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def pick(clips: Sequence[Clip], clip_id: str | None) -> Clip:
     """The clip to be written out: the named one, else the shipped one whose source moves farthest."""
     shipped = [clip for clip in clips if isinstance(clip, RecordingClip)]
     if clip_id is not None:

@@ -4,6 +4,7 @@ Each is a pure function; what is random comes from the generator given. Mirrorin
 picture that is cropped moves its image positions; directions in degrees stay, because neither head nor source moved.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -68,4 +69,29 @@ def mirror(sample: Sample) -> Sample:
         sample,
         binaural_EN=None if ears is None else np.ascontiguousarray(ears[::-1]),
         sight=mirror_sight(sample.sight),
+    )
+
+
+def together(samples: Sequence[Sample], gains: Sequence[float]) -> Sample:
+    """Several windows heard and seen at once: sounds add up, objects share the slots of the first window.
+
+    Sound is linear, so scenes in the open add up to a scene. Objects for which no slot is left are heard but not seen.
+    """
+    first = samples[0]
+    objects = first.sight.mask_LO.shape[1]
+    filled = [
+        (s, o) for s, sample in enumerate(samples) for o in range(objects) if not sample.sight.mask_LO[:, o].all()
+    ]
+    fields = {}
+    for name in ("crops_LOCHW", "image_positions_LO2", "positions_LO3", "mask_LO"):
+        slots = np.full_like(getattr(first.sight, name), np.nan if name == "positions_LO3" else 0)
+        if name == "mask_LO":
+            slots[:] = True
+        for slot, (s, o) in enumerate(filled[:objects]):
+            slots[:, slot] = getattr(samples[s].sight, name)[:, o]
+        fields[name] = slots
+    scaled = list(zip(samples, gains, strict=True))
+    ears = None if first.binaural_EN is None else sum(np.float32(gain) * s.binaural_EN for s, gain in scaled)
+    return replace(
+        first, mono_N=sum(np.float32(gain) * s.mono_N for s, gain in scaled), binaural_EN=ears, sight=Sight(**fields)
     )

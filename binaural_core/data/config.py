@@ -39,13 +39,15 @@ class DataConfig(Config):
     """Up to this part of the picture's width and height is cut away, at random, once per window."""
     mirror: float = 0.5
     """Probability that a window is mirrored: pictures, positions and ears together."""
+    together: int = 1
+    """Up to this many windows of different clips are heard and seen at once, at random levels, in training."""
     target: Literal["both", "left", "right"] = "both"
     """Ears in the reference; with one of them ``binaural_EN`` has one row."""
     on_broken: Literal["skip", "refuse"] = "skip"
     """A clip that cannot be read: reported once and left out, or an error."""
 
     def validate(self) -> None:
-        for name in ("window_frames", "windows_per_clip", "objects", "crop_px"):
+        for name in ("window_frames", "windows_per_clip", "objects", "crop_px", "together"):
             need(
                 getattr(self, name) >= 1,
                 f"DataConfig.{name} is {getattr(self, name)}",

@@ -92,7 +92,7 @@ class Windows(Dataset):
         failure = None
         for number in self._candidates(index // self.data.windows_per_clip, epoch, key):
             try:
-                return replace(self._window(number, index, epoch, key), index=key)
+                return replace(self._several(number, index, epoch, key), index=key)
             except InputError as error:
                 if self.data.on_broken == "refuse":
                     raise
@@ -112,7 +112,17 @@ class Windows(Dataset):
             others = numpy_stream(self.seed, "replacement", epoch, key).permutation(len(self.clips))
             yield from (int(other) for other in others if other != number)
 
-    def _window(self, number: int, index: int, epoch: int, key: int) -> Sample:
+    def _several(self, number: int, index: int, epoch: int, key: int) -> Sample:
+        """The clip's window, in training together with those of other clips where the config says so."""
+        window = self._window(number, index, epoch, key)
+        if not self.train or self.data.together == 1:
+            return window
+        draw = numpy_stream(self.seed, "together", epoch, key)
+        more = int(draw.integers(0, self.data.together))
+        others = [self._window(int(draw.integers(len(self.clips))), index, epoch, f"{key}+{i}") for i in range(more)]
+        return augment.together([window, *others], [1.0, *(10 ** draw.uniform(-0.4, 0.4, more))])
+
+    def _window(self, number: int, index: int, epoch: int, key: int | str) -> Sample:
         clip, rate = self.clips[number], self.mel.sample_rate_hz
         spare_s = clip.duration_s - self.window_s
         need(

@@ -94,6 +94,7 @@ class MelBatch:
 
     clip_ids: tuple[str, ...]
     indices: tuple[int, ...]
+    gain_B: Tensor  # what the sound was multiplied by
     wave_BEN: Tensor  # N = F * hop, one gain for both ears
     context_BEN: Tensor  # the same sound with `context` more hops on each side, for mels without edges
     predicted_BEMF: Tensor | None  # natural log, the wave's gain already added
@@ -105,6 +106,7 @@ class MelBatch:
         predicted = None if self.predicted_BEMF is None else self.predicted_BEMF.to(device)
         return replace(
             self,
+            gain_B=self.gain_B.to(device),
             wave_BEN=self.wave_BEN.to(device),
             context_BEN=self.context_BEN.to(device),
             predicted_BEMF=predicted,
@@ -117,8 +119,8 @@ CONTEXT_FRAMES = 2  # more than (n_fft - hop) / 2 samples
 class MelPairs:
     """Segments of ``frames`` mel frames, one from every clip and ``rounds`` of them per epoch.
 
-    Each segment is scaled by one gain for both ears so that its louder ear peaks at ``peak``; ln(gain) is added to the
-    predicted mel, which therefore stays the mel of that sound.
+    Each segment is scaled by one gain for both ears so that its louder ear peaks at a level drawn from ``peak`` (lowest
+    and highest, evenly in dB); ln(gain) is added to the predicted mel, which therefore stays the mel of that sound.
     """
 
     def __init__(
@@ -131,7 +133,7 @@ class MelPairs:
         rounds: int = 1,
         predicted_dir: Path | None = None,
         split: str = "train",
-        peak: float | None = 0.95,
+        peak: tuple[float, float] | None = (0.95, 0.95),
     ):
         self.mel, self.frames, self.seed, self.rounds, self.peak = mel, frames, seed, rounds, peak
         self.predicted_dir, self.split, self.epoch = predicted_dir, split, 0
@@ -153,8 +155,8 @@ class MelPairs:
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
-    def __getitem__(self, index: int) -> tuple[str, int, np.ndarray, np.ndarray | None]:
-        """(clip_id, index, sound with context (2, N), predicted mel (2, M, frames) or None)."""
+    def __getitem__(self, index: int) -> tuple[str, int, float, np.ndarray, np.ndarray | None]:
+        """(clip_id, index, gain, sound with context (2, N), predicted mel (2, M, frames) or None)."""
         clip = self.clips[index % len(self.clips)]
         draw = numpy_stream(self.seed, "segment", self.epoch, index)
         hop, rate = self.mel.hop_samples, self.mel.sample_rate_hz
@@ -170,10 +172,10 @@ class MelPairs:
             predicted_EMF = mels_EMF[:, :, offset : offset + self.frames]
             window_EN = self._both_ears(clip, window_s, mels_EMF.shape[2] * hop)
             wave_EN = window_EN[:, (offset - CONTEXT_FRAMES) * hop :][:, :length]
-        gain = self._gain(wave_EN)
+        gain = self._gain(wave_EN, draw)
         if predicted_EMF is not None:
             predicted_EMF = predicted_EMF + np.float32(np.log(gain))
-        return clip.clip_id, index, wave_EN * np.float32(gain), predicted_EMF
+        return clip.clip_id, index, gain, wave_EN * np.float32(gain), predicted_EMF
 
     def _both_ears(self, clip: Clip, start_s: float, samples: int) -> np.ndarray:
         rate = self.mel.sample_rate_hz
@@ -186,19 +188,22 @@ class MelPairs:
         )
         return binaural_EN
 
-    def _gain(self, wave_EN: np.ndarray) -> float:
+    def _gain(self, wave_EN: np.ndarray, draw: np.random.Generator) -> float:
         loudest = float(np.abs(wave_EN).max())
-        return self.peak / loudest if self.peak and loudest > 1e-4 else 1.0
+        if self.peak is None or loudest < 1e-4:
+            return 1.0
+        return float(np.exp(draw.uniform(*np.log(self.peak)))) / loudest
 
 
-def collate_mels(items: Iterable[tuple[str, int, np.ndarray, np.ndarray | None]], hop_samples: int) -> MelBatch:
+def collate_mels(items: Iterable[tuple[str, int, float, np.ndarray, np.ndarray | None]], hop_samples: int) -> MelBatch:
     """Stack segments into a batch."""
-    clip_ids, indices, waves, predicted = zip(*items, strict=True)
+    clip_ids, indices, gains, waves, predicted = zip(*items, strict=True)
     context_BEN = torch.from_numpy(np.stack(waves))
     margin = CONTEXT_FRAMES * hop_samples
     return MelBatch(
         clip_ids=tuple(clip_ids),
         indices=tuple(indices),
+        gain_B=torch.tensor(gains, dtype=torch.float32),
         wave_BEN=context_BEN[..., margin:-margin],
         context_BEN=context_BEN,
         predicted_BEMF=None if predicted[0] is None else torch.from_numpy(np.stack(predicted)),

@@ -27,9 +27,7 @@ class Clip(Protocol):
     clip_id: str
     duration_s: float
 
-    def sound(
-        self, start_s: float, duration_s: float, sample_rate_hz: int
-    ) -> tuple[np.ndarray, np.ndarray | None]:
+    def sound(self, start_s: float, duration_s: float, sample_rate_hz: int) -> tuple[np.ndarray, np.ndarray | None]:
         """(mono_N, binaural_EN or None), float32, exactly round(duration_s * sample_rate_hz) samples."""
         ...
 

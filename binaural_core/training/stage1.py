@@ -29,6 +29,7 @@ from binaural_core.training.loop import Draw, Player, Result, RunConfig, State, 
 
 LOUD = math.log(1e-3)  # mel cells above it are weighed by `weighted_loss` and counted in the level error
 DB_PER_NEPER = 20 / math.log(10)
+FILTER_CURVES = 6
 EARS = {"both": slice(0, 2), "left": slice(0, 1), "right": slice(1, 2)}
 
 
@@ -47,6 +48,9 @@ class Stage1Config(Config):
     weight_decay: float = 0.0
     weighted_loss: bool = False  # mel cells where the mono mel is above ln 1e-3 count twice
     gain_db: tuple[float, float] = (0.0, 0.0)  # both ears and the mono louder or softer by a random gain
+    filter_db: float = (
+        0.0  # deviation of a random smooth filter on both ears and the mono alike: other timbres, same place
+    )
     hide_pixels: float = 0.0  # share of samples whose crops are blank, so that positions alone are learned too
     hide_positions: float = 0.0  # share of samples whose positions are unknown, so that pixels alone are
     validation_steps: int | None = None  # of the sampler; None: the recipe's
@@ -102,9 +106,11 @@ class Stage1:
     def prepare(self, batch: Batch, draw: Draw, step: int) -> Work:
         mono_B1MF, clean_BEMF = mels(batch, self.config.mel)
         weight_B1MF = 1.0 + (mono_B1MF > LOUD).to(mono_B1MF) if self.config.weighted_loss else None
-        gain_B = random_gains(draw("gain"), self.config.gain_db).to(mono_B1MF)[:, None, None, None]
+        gain_B1M1 = random_gains(draw("gain"), self.config.gain_db)[:, None, None, None]
+        gain_B1M1 = gain_B1M1 + random_filters(draw("filter"), self.config.filter_db, mono_B1MF.shape[2])
+        gain_B1M1 = gain_B1M1.to(mono_B1MF)
         sight = hide(batch.sight, draw("hidden"), self.config.hide_pixels, self.config.hide_positions)
-        return Work(to_unit(mono_B1MF + gain_B), to_unit(clean_BEMF + gain_B), sight, weight_B1MF, draw("noise"))
+        return Work(to_unit(mono_B1MF + gain_B1M1), to_unit(clean_BEMF + gain_B1M1), sight, weight_B1MF, draw("noise"))
 
     def loss(self, work: Work) -> dict[str, Tensor]:
         loss_B = self.model.loss(work.clean_BEMF, work.mono_B1MF, work.sight, work.draws, weight_BEMF=work.weight_B1MF)
@@ -153,6 +159,15 @@ def random_gains(generators: list[torch.Generator], gain_db: tuple[float, float]
     low, high = gain_db
     drawn_B = torch.stack([torch.rand((), generator=g) for g in generators])
     return (low + (high - low) * drawn_B) / DB_PER_NEPER
+
+
+def random_filters(generators: list[torch.Generator], deviation_db: float, bands: int) -> Tensor:
+    """ln of a smooth filter per sample, (B, 1, M, 1): cosines over the mel axis; on a log-mel a filter is a sum."""
+    height_M = (torch.arange(bands) + 0.5) / bands
+    curves_KM = torch.cos(torch.pi * torch.arange(1, FILTER_CURVES + 1)[:, None] * height_M)
+    drawn_BK = torch.stack([torch.randn(FILTER_CURVES, generator=g) for g in generators])
+    scale = deviation_db / DB_PER_NEPER * (2 / FILTER_CURVES) ** 0.5  # a cosine's own deviation is 1 / sqrt 2
+    return (scale * drawn_BK @ curves_KM)[:, None, :, None]
 
 
 def hide(

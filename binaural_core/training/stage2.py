@@ -7,7 +7,7 @@ samples, scaled by one gain.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,6 +40,7 @@ class Stage2Config(Config):
     data: DataConfig = DataConfig(frames_per_window=0)
     run: RunConfig = RunConfig(id="stage2", decay_epochs=0, ema_decay=0.0)
     rounds: int = 1  # segments per clip and epoch
+    peak: tuple[float, float] = (0.95, 0.95)  # segments are scaled to peak between these, one gain for both ears
     discriminators: tuple[Literal["mpd", "mrd"], ...] = ("mpd", "mrd")
     start_from: str | None = None  # a g_XXXXXXXX to go on from (2b from 2a)
     mel_pred_dir: str | None = None  # predicted mels, as `binaural mels` writes them
@@ -67,7 +68,7 @@ class Work:
     real_B1N: Tensor
     fake_B1N: Tensor
     adversarial: bool
-    from_prediction: float = field(default=0.0)  # share of samples that heard a predicted mel
+    gain_B: Tensor  # of each ear's sample; silence is judged without it
 
 
 class Stage2:
@@ -117,7 +118,8 @@ class Stage2:
             mel_BEMF = torch.where(heard_B[:, None, None, None], batch.predicted_BEMF, mel_BEMF)
         real_B1N = batch.wave_BEN.flatten(0, 1)[:, None]
         fake_B1N = self.generator(mel_BEMF.flatten(0, 1))
-        return Work(real_B1N, fake_B1N, bool(self.judges) and step >= self.vocoder.freeze_step, share)
+        adversarial = bool(self.judges) and step >= self.vocoder.freeze_step
+        return Work(real_B1N, fake_B1N, adversarial, batch.gain_B.repeat_interleave(2))
 
     def prediction_share(self, step: int) -> float:
         """Probability of a predicted mel at this step; 1 with predicted mels and no scheduled sampling."""
@@ -186,6 +188,7 @@ class SegmentData:
                 rounds=rounds,
                 predicted_dir=predicted,
                 split=split,
+                peak=self.config.peak,
             )
 
         self._training, self._held_out = pairs("train", config.rounds), pairs("val", 1)
@@ -212,4 +215,5 @@ def train(config: Stage2Config, *, progress: bool = True) -> tuple[Stage2, Resul
     data = SegmentData(config)
     stage = Stage2(config, data.batches_per_epoch)
     tree: dict[str, Any] = config.to_dict() | {"bigvgan": config.bigvgan.to_public()}
-    return stage, fit(stage, data, config.run, tree=tree, progress=progress)
+    run = config.run.replace(decay_per_step=config.bigvgan.lr_decay)
+    return stage, fit(stage, data, run, tree=tree, progress=progress)

@@ -3,7 +3,7 @@
 #     apt-get install fluidsynth fluid-soundfont-gm espeak-ng
 #     data_samples/tools/make_all.sh FOLDER
 # The head comes with make_hrtf.py and is copied. The seeds were chosen so that the few clips of each split cover one to
-# three sources, still and moving, in the open and in rooms.
+# three sources, still and moving, in the open and in rooms, and so that test sources stand well apart from the middle.
 set -eu
 [ $# -eq 1 ] || { echo "Usage: $0 FOLDER (a new one, or an empty one)" >&2; exit 2; }
 mkdir -p "$1"
@@ -22,10 +22,10 @@ scenes() { # folder layout split count seed durations
 }
 scenes fair_play fairplay train 4 138 "[3.0,5.0]"
 scenes fair_play fairplay val 2 109 "[3.0,5.0]"
-scenes fair_play fairplay test 3 104 "[3.0,5.0]"
+scenes fair_play fairplay test 3 1597 "[3.0,5.0]"
 scenes real_binaural realbinaural train 4 205 "[3.0,4.0]"
 scenes real_binaural realbinaural val 2 207 "[3.0,4.0]"
-scenes real_binaural realbinaural test 2 298 "[3.0,4.0]"
+scenes real_binaural realbinaural test 2 365 "[3.0,4.0]"
 
 cd "$out"
 find dry fair_play hrtf real_binaural -type f | LC_ALL=C sort | xargs sha256sum > SHA256SUMS

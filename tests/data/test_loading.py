@@ -9,6 +9,7 @@ import torch
 
 from binaural_core.data import augment
 from binaural_core.data.loading import DataConfig, Mix, Windows, cut, loader
+from binaural_core.data.sample import Sample, Sight
 from binaural_core.errors import InputError
 from binaural_core.scene.view import View
 
@@ -271,3 +272,36 @@ def test_settings_out_of_range_are_refused():
         DataConfig(mirror=1.5)
     with pytest.raises(InputError, match="list of clips is empty"):
         Windows([], DATA, MEL)
+
+
+def test_windows_heard_together_add_up_and_share_the_slots():
+    def one(value, shown):
+        sight = Sight(
+            np.full((2, 3, 3, 4, 4), value, np.float32),
+            np.full((2, 3, 2), value, np.float32),
+            np.full((2, 3, 3), value, np.float32),
+            np.array([[o not in shown for o in range(3)]] * 2),
+        )
+        wave = np.full(8, value, np.float32)
+        return Sample(f"c{value}", 0.0, wave, np.stack([wave, -wave]), sight, index=7)
+
+    sum_of_two = augment.together([one(0.25, {1}), one(0.5, {0, 2})], [1.0, 2.0])
+    assert np.allclose(sum_of_two.mono_N, 1.25)
+    assert np.allclose(sum_of_two.binaural_EN, [[1.25] * 8, [-1.25] * 8])
+    assert sum_of_two.sight.mask_LO.tolist() == [[False] * 3] * 2
+    assert sum_of_two.sight.positions_LO3[0, :, 0].tolist() == [0.25, 0.5, 0.5]
+    assert (sum_of_two.clip_id, sum_of_two.index) == ("c0.25", 7)
+    alone = augment.together([one(0.25, {1})], [1.0])
+    assert alone.sight.mask_LO[0].tolist() == [False, True, True]
+    assert np.isnan(alone.sight.positions_LO3[:, 1:]).all()
+    assert not alone.sight.crops_LOCHW[:, 1:].any()
+
+
+def test_training_windows_are_heard_together_as_the_config_says():
+    several = Windows(clips(6), PLAIN.replace(together=3), MEL, train=True)
+    plain = Windows(clips(6), PLAIN, MEL, train=True)
+    alike = [np.array_equal(plain[i].mono_N, several[i].mono_N) for i in range(6)]
+    assert set(alike) == {True, False}
+    assert np.array_equal(several[1].mono_N, several[1].mono_N)
+    held_out = Windows(clips(6), PLAIN.replace(together=3), MEL, train=False)
+    assert np.array_equal(held_out[2].mono_N, Windows(clips(6), PLAIN, MEL, train=False)[2].mono_N)

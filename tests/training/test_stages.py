@@ -174,8 +174,11 @@ def test_predicted_mels_are_aligned_to_the_frame_and_carry_the_gain(tmp_path):
     assert misfit(tmp_path / "right", clip) < 1e-3
     assert misfit(tmp_path / "late", clip) > 0.2
     pairs = MelPairs([clip], MEL, frames=24, seed=0, predicted_dir=tmp_path / "right")
-    _, _, wave_EN, _ = pairs[0]
+    _, _, _, wave_EN, _ = pairs[0]
     assert np.abs(wave_EN).max() == pytest.approx(0.95, abs=1e-5)  # one gain, the louder ear's peak
+    varied = MelPairs([clip], MEL, frames=24, seed=0, rounds=8, predicted_dir=tmp_path / "right", peak=(0.05, 0.5))
+    peaks = [np.abs(varied[i][3]).max() for i in range(8)]
+    assert 0.05 <= min(peaks) < 0.2 < max(peaks) <= 0.5
 
 
 def test_broken_or_missing_mel_files_are_named(tmp_path):
@@ -242,7 +245,7 @@ def test_the_vocoder_hears_predicted_mels_as_often_as_the_schedule_says(tmp_path
     assert [stage.prediction_share(step) for step in (0, 20, 39)] == pytest.approx([0.0, 0.4, 0.72])
     assert stage2.Stage2(two(tmp_path), 4).prediction_share(20) == 0
     waves = 0.1 * torch.randn(1, 2, 28 * HOP, generator=stream(0, "w"))
-    some = collate_mels([("a", 0, waves[0].numpy(), np.full((2, 80, 24), -5.0, np.float32))], HOP)
+    some = collate_mels([("a", 0, 1.0, waves[0].numpy(), np.full((2, 80, 24), -5.0, np.float32))], HOP)
     heard = [stage.prepare(some, Draw(0, epoch, (0,)), 20).fake_B1N for epoch in range(60)]
     from_prediction = stage.generator(torch.full((2, 80, 24), -5.0))
     share = np.mean([torch.equal(h, from_prediction) for h in heard])
