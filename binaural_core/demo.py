@@ -47,12 +47,12 @@ class DemoConfig(Config):
     stage2_epochs: int | None = None
     train_scenes: int | None = None
     shipped_test_clips: int | None = None  # None: all
-    more_test_scenes: int = 24  # rendered from the test sounds, as the config of stage 1 says, beside the shipped clips
+    test_scenes: tuple[int, int] = (16, 8)  # more, rendered from the test sounds: as stage 1 was trained, and of any kind
     clip: str | None = None  # which test clip is written out; None: the first with a moving source
     notebook: bool = True
 
 
-SMOKE = DemoConfig(stage1_epochs=1, stage2_epochs=1, train_scenes=16, shipped_test_clips=1, more_test_scenes=1)
+SMOKE = DemoConfig(stage1_epochs=1, stage2_epochs=1, train_scenes=16, shipped_test_clips=1, test_scenes=(1, 1))
 
 
 def run(config: DemoConfig = DemoConfig()) -> dict[str, dict[str, float]]:
@@ -125,11 +125,10 @@ def held_out_clips(config: DemoConfig) -> list[tuple[Clip, str]]:
         root = data_samples() / name
         for clip in layout.clips(root, "test"):
             shipped.append((clip, kind(read_scene(root / "scenes" / f"{clip.video_id}.json").scene)))
-    scenes = stage1.Stage1Config.load(CONFIGS / "demo_stage1.yaml").dataset.rendered.replace(
-        **{"scene.duration_s": 4.0}
-    )
-    more = rendered.clips("test", config.more_test_scenes, seed=1, config=scenes)
-    return [*shipped[: config.shipped_test_clips], *((clip, kind(clip.scene)) for clip in more)]
+    as_trained = stage1.Stage1Config.load(CONFIGS / "demo_stage1.yaml").dataset.rendered
+    alike = rendered.clips("test", config.test_scenes[0], 1, as_trained.replace(**{"scene.duration_s": 4.0}))
+    any_kind = rendered.clips("test", config.test_scenes[1], 2)
+    return [*shipped[: config.shipped_test_clips], *((clip, kind(clip.scene)) for clip in [*alike, *any_kind])]
 
 
 def kind(scene: Scene) -> str:

@@ -28,7 +28,7 @@ def test_the_demo_leaves_what_it_promises(made):
     assert set(means) == {"mono copy", "mono_phase", "bigvgan"}
     assert read_metrics(out / "demo.ipynb")["itd_error_us"] == pytest.approx(means["mono_phase"]["itd_error_us"])
     said = (out / "measures.md").read_text()
-    assert "Mean over 2 test clips" in said
+    assert "Mean over 3 test clips" in said
     assert "one source" in said
 
 
@@ -41,7 +41,7 @@ def test_a_second_run_uses_what_is_there(made, capsys):
 
 
 def test_test_clips_are_of_the_test_split_and_the_featured_one_is_named():
-    clips = [clip for clip, _ in demo.held_out_clips(demo.DemoConfig(more_test_scenes=2))]
+    clips = [clip for clip, _ in demo.held_out_clips(demo.DemoConfig(test_scenes=(1, 1)))]
     assert len(clips) == 7
     assert all(clip.clip_id.startswith("test_") for clip in clips[5:])
     assert demo.pick(clips, clips[1].clip_id) is clips[1]
