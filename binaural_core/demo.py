@@ -47,7 +47,10 @@ class DemoConfig(Config):
     stage2_epochs: int | None = None
     train_scenes: int | None = None
     shipped_test_clips: int | None = None  # None: all
-    test_scenes: tuple[int, int] = (16, 8)  # more, rendered from the test sounds: as stage 1 was trained, and of any kind
+    test_scenes: tuple[int, int] = (
+        18,
+        6,
+    )  # more, rendered from the test sounds: as stage 1 was trained, and of any kind
     clip: str | None = None  # which test clip is written out; None: the first with a moving source
     notebook: bool = True
 
@@ -236,11 +239,25 @@ def verdict(means: dict[str, dict[str, float]]) -> str:
     return "\n".join(lines)
 
 
+def write_readme(out: Path, readme: Path) -> None:
+    """Put the demo's measured tables between the README's marks."""
+    if not (out / "measures.md").is_file():
+        raise InputError(f"{out} holds no measures.md", why="no demo has run there", fix="run `make demo` first")
+    before, rest = readme.read_text().split("<!-- results:begin -->")
+    after = rest.split("<!-- results:end -->")[1]
+    tables = (out / "measures.md").read_text().strip()
+    text = f"{before}<!-- results:begin -->\n{tables}\n<!-- results:end -->{after}"
+    checkpoint.write_whole(readme, lambda temporary: temporary.write_text(text))
+
+
 def main() -> int:
-    """``python -m binaural_core.demo``."""
+    """``python -m binaural_core.demo``; with ``--readme`` the tables of the last run are copied into the README."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
-        run()
+        if sys.argv[1:] == ["--readme"]:
+            write_readme(outputs() / "demo", REPOSITORY / "README.md")
+        else:
+            run()
     except InputError as error:
         print(f"\nThe demo stopped. {error}", file=sys.stderr)
         return 1

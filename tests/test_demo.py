@@ -56,3 +56,17 @@ def test_the_verdict_says_no_more_than_the_numbers():
     said = demo.verdict({"mono copy": mono, "mono_phase": good, "bigvgan": bad}).splitlines()
     assert "0.40 x the mono copy's, time error 0.10 x (both are better)" in said[0]
     assert "time error 2.00 x (not better in both)" in said[1]
+
+
+def test_the_readmes_table_is_the_measured_one(made, tmp_path):
+    out, _ = made
+    readme = tmp_path / "README.md"
+    readme.write_text("above\n<!-- results:begin -->\nold\n<!-- results:end -->\nbelow\n")
+    demo.write_readme(out, readme)
+    said = readme.read_text()
+    assert (out / "measures.md").read_text().strip() in said
+    assert "old" not in said
+    assert said.startswith("above\n")
+    assert said.endswith("\nbelow\n")
+    with pytest.raises(InputError, match="no demo has run there"):
+        demo.write_readme(tmp_path / "nowhere", readme)
