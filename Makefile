@@ -1,7 +1,7 @@
 # demo  a mono clip and its frames become binaural sound, in outputs/demo
 # test  lint, unit tests, every notebook in smoke mode
 # lab   JupyterLab on notebook 00
-# bench speed of rendering and vocoding on this machine
+# bench speed of rendering scenes on this machine
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin

@@ -110,7 +110,7 @@ class TrainStage1:
     """Weigh mel cells where the mono mel is above ln 1e-3."""
     num_mels: int | None = None
     audLen: float | None = None
-    """Seconds of a window; rounded up to mel frames."""
+    """Seconds of a window; rounded up to mel frames, a whole number of them for each picture."""
     weights_unet: str | None = None
     """Start from these weights."""
     weights_frame: str | None = None
@@ -121,7 +121,10 @@ class TrainStage1:
         config = load_config(stage1.Stage1Config, self.config)
         frames = None
         if self.audLen is not None:
-            frames = -int(-self.audLen * config.mel.sample_rate_hz // config.mel.hop_samples)
+            per_picture = max(config.data.frames_per_window, 1)
+            frames = (
+                -int(-self.audLen * config.mel.sample_rate_hz // (config.mel.hop_samples * per_picture)) * per_picture
+            )
         given = {
             "dataset.kind": self.dataset,
             "dataset.root": self.data_root,
@@ -142,7 +145,7 @@ class TrainStage1:
             "weights_unet": self.weights_unet,
             "weights_frame": self.weights_frame,
         }
-        _, result = stage1.train(config.replace(**only_given(given), **settings(self.set)))
+        _, result = stage1.train(config.replace(**(only_given(given) | settings(self.set))))
         report(result)
 
 
@@ -191,7 +194,7 @@ class TrainStage2:
             "use_scheduled_sampling": self.use_scheduled_sampling,
             "start_from": self.start_from,
         }
-        config = load_config(stage2.Stage2Config, self.config).replace(**only_given(given), **settings(self.set))
+        config = load_config(stage2.Stage2Config, self.config).replace(**(only_given(given) | settings(self.set)))
         _, result = stage2.train(config)
         report(result)
 
@@ -204,6 +207,8 @@ class Mels:
     """Folder; files are {out}/{left,right}/{split}/{video_id}_{start_s}_{left,right}.npy."""
     weights: str | None = None
     """Folder of a trained stage 1; the demo's when left out."""
+    device: str = "auto"
+    """cpu, cuda, or auto: cuda where there is one."""
     dataset: Literal["fairplay", "realbinaural", "scenes"] = "scenes"
     data_root: str | None = None
     splits: tuple[str, ...] = ("train", "val")
@@ -217,7 +222,7 @@ class Mels:
         from binaural_core.data.catalog import DatasetConfig, open_clips
         from binaural_core.pipeline import Binauralizer
 
-        binauralizer = Binauralizer.from_pretrained(self.weights)
+        binauralizer = Binauralizer.from_pretrained(self.weights, device=self.device)
         dataset = DatasetConfig(kind=self.dataset, root=self.data_root).replace(**settings(self.set))
         for split in self.splits:
             written = binauralizer.write_mels(
@@ -243,12 +248,16 @@ class Infer:
     """The film of the recording."""
     frames: str | None = None
     """A folder of numbered pictures instead of a film."""
+    fps: float | None = None
+    """Rate of --frames, where it cannot be told from the sound's length."""
     positions: str | None = None
     """Instead of pictures: 'azimuth,elevation,distance' in degrees (positive left) and metres, several with ';', or a .npy."""
     image_positions: str | None = None
     """'x,y' in [0, 1], x right and y down; several with ';', or a .npy."""
     weights: str | None = None
     """Folder of trained networks; the demo's when left out."""
+    device: str = "auto"
+    """cpu, cuda, or auto: cuda where there is one."""
     stage2: Literal["mono_phase", "bigvgan"] | None = None
     """How mels become waves."""
     steps: int | None = None
@@ -260,7 +269,7 @@ class Infer:
 
         source = Path(self.audio)
         need(source.exists(), f"{source} is not there", why="there is nothing to read", fix="check the path")
-        binauralizer = Binauralizer.from_pretrained(self.weights)
+        binauralizer = Binauralizer.from_pretrained(self.weights, device=self.device)
         common: dict[str, Any] = {"seed": self.seed, "steps": self.steps, "stage2": self.stage2}
         common |= {"positions": numbers(self.positions, 3), "image_positions": numbers(self.image_positions, 2)}
         if source.is_dir() or source.suffix.lower() in (".csv", ".txt", ".h5"):
@@ -273,7 +282,7 @@ class Infer:
             made = binauralizer.convert_all(source, self.out, on_clip=say, **common)
             print(f"{len(made)} written to {self.out}")
         else:
-            print(binauralizer.convert(source, self.out, video=self.video, frames=self.frames, **common))
+            print(binauralizer.convert(source, self.out, video=self.video, frames=self.frames, fps=self.fps, **common))
 
 
 @dataclass(kw_only=True)

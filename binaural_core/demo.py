@@ -51,7 +51,7 @@ class DemoConfig(Config):
         18,
         6,
     )  # more, rendered from the test sounds: as stage 1 was trained, and of any kind
-    clip: str | None = None  # which test clip is written out; None: the first with a moving source
+    clip: str | None = None  # which test clip is written out; None: the single source that moves farthest
     notebook: bool = True
 
 

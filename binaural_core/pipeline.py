@@ -8,6 +8,7 @@ Long sound is made in spans (`passage`), at constant memory.
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,16 +38,18 @@ from binaural_core.data.eyes import Closed, Eyes, clip_eyes, open_eyes
 from binaural_core.data.loading import cut
 from binaural_core.data.mel_pairs import EARS, mel_path, write_mels
 from binaural_core.data.sample import Clip, collate
+from binaural_core.data.splits import VIDEO_SUFFIXES
 from binaural_core.errors import InputError, need
 from binaural_core.models.bigvgan import BigVGAN
 from binaural_core.models.bigvgan_config import BigVGANConfig
 from binaural_core.models.diffbinaural import DiffBinaural, DiffBinauralConfig
 from binaural_core.models.vocoding import MonoPhase, PerEar, Vocoder
 from binaural_core.passage import EDGE_FRAMES, WINDOWS_AT_ONCE, Passage, RollingMono, Span
-from binaural_core.places import outputs
+from binaural_core.places import outputs, pick_device
 from binaural_core.seeds import stream
 
 SPAN_FRAMES = 640  # made at a time: 7.4 s
+OUT_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".mp4")
 
 
 @dataclass(frozen=True)
@@ -96,12 +99,15 @@ class Binauralizer:
         self.mel, self.data, self.vocoders, self.default_stage2 = mel, data, vocoders, default_stage2
 
     @classmethod
-    def from_pretrained(cls, path_or_name: str | Path | None = None, *, device: str = "cpu") -> Binauralizer:
+    def from_pretrained(
+        cls, path_or_name: str | Path | None = None, *, device: str | torch.device = "cpu"
+    ) -> Binauralizer:
         """Load a folder that holds ``stage1/`` (config.yaml, unet_best.pth, frame_best.pth) and perhaps ``stage2/``.
 
         ``stage2/`` holds config.json and g_best. Without a path: the networks that `make demo` trained.
         Raises InputError when files are missing or do not belong together.
         """
+        device = pick_device(device)
         folder = Path(path_or_name) if path_or_name else outputs() / "demo" / "checkpoints"
         stage1 = folder / "stage1" if (folder / "stage1").is_dir() else folder
         need(
@@ -111,6 +117,12 @@ class Binauralizer:
             fix="run `make demo` once (it trains small networks in minutes), or name the folder of a training",
         )
         config = StoredConfig.read(stage1 / "config.yaml")
+        need(
+            config.model.unet.ears == 2,
+            f"{stage1} was trained for one ear",
+            why="binaural sound needs both",
+            fix="train with data.target=both and model.unet.ears=2",
+        )
         model = DiffBinaural(config.model)
         checkpoint.load_into(model.unet, checkpoint.load(stage1 / "unet_best.pth"), name="unet_best.pth")
         checkpoint.load_into(model.frame, checkpoint.load(stage1 / "frame_best.pth"), name="frame_best.pth")
@@ -145,7 +157,7 @@ class Binauralizer:
         """Binaural sound of a mono wave.
 
         wave_N : (N,) or (C, N) in [-1, 1] at any rate; several channels are averaged.
-        frames : a folder of pictures or (L, H, W, 3) uint8; video : a file. Pictures spread evenly over the sound.
+        frames : a folder of numbered pictures, or (L, H, W, 3) uint8 spread evenly over the sound; video : a film.
         positions : (3,), (O, 3) or (L, O, 3): azimuth_deg (positive left), elevation_deg, distance_m; NaN where unknown.
         image_positions : (2,), (O, 2) or (L, O, 2) in [0, 1], x right, y down.
         steps : of the sampler; stage2 : 'mono_phase' or 'bigvgan'.   None means the default.
@@ -165,6 +177,7 @@ class Binauralizer:
             fix="repair the recording",
         )
         mono_N = resample(wave_CN.mean(axis=0), sample_rate_hz, self.mel.sample_rate_hz)
+        need(len(mono_N) > 0, "the sound is too short", why="no sample is left of it", fix="give a longer recording")
         duration_s = len(mono_N) / self.mel.sample_rate_hz
         eyes = open_eyes(
             self.data,
@@ -190,17 +203,29 @@ class Binauralizer:
         video: str | Path | None = None,
         positions: np.ndarray | None = None,
         image_positions: np.ndarray | None = None,
+        fps: float | None = None,
         seed: int = 0,
         steps: int | None = None,
         stage2: str | None = None,
         on_progress: Callable[[float], None] | None = None,
     ) -> Path:
-        """Binaural sound of a file into a file, at constant memory however long it is.
+        """Binaural sound of a file into a file; to .wav and .mp4 at constant memory however long it is.
 
-        out : .wav is written as it is made; other sound formats and .mp4 (with ``video``) are made from that.
+        audio : a sound file or a film, whose own pictures are used unless others, or positions, are given.
+        out : .wav is written as it is made; other sound formats and .mp4 are made from that.
+        fps : rate of a folder of frames where it cannot be told from the sound's length.
         on_progress : called with the seconds done. Other arguments as in `binauralize`.
         """
         out, rate = Path(out), self.mel.sample_rate_hz
+        need(
+            out.suffix.lower() in OUT_SUFFIXES,
+            f"{out} has no suffix that can be written",
+            why=f"the format is chosen by it: {', '.join(OUT_SUFFIXES)}",
+            fix="name the file such as out.wav",
+        )
+        told = (frames, video, positions, image_positions)
+        if all(one is None for one in told) and Path(audio).suffix.lower() in VIDEO_SUFFIXES:
+            video = audio  # a film shows its own pictures
         eyes = open_eyes(
             self.data,
             audio_info(audio).duration_s,
@@ -208,6 +233,7 @@ class Binauralizer:
             video=video,
             positions=positions,
             image_positions=image_positions,
+            fps=fps,
         )
         suffix = out.suffix.lower()
         if suffix == ".mp4":
@@ -247,6 +273,14 @@ class Binauralizer:
         afterwards an InputError names those that failed.
         """
         clips, made, failed = unreferenced.clips(source), [], {}
+        names = [clip.clip_id for clip in clips]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        need(
+            not twice,
+            f"{source} names several recordings {', '.join(twice[:3])}",
+            why="each is written under its name, so one would replace the other",
+            fix="rename them, or make them one by one",
+        )
         for number, clip in enumerate(clips, start=1):
             path = Path(out) / f"{clip.clip_id}.wav"
             try:
@@ -283,7 +317,7 @@ class Binauralizer:
         on_progress: Callable[[float], None] | None = None,
     ) -> None:
         rate, done = self.mel.sample_rate_hz, 0
-        blocks = stream_audio(audio, sample_rate_hz=rate, block_samples=SPAN_FRAMES * self.mel.hop_samples)
+        blocks = stream_audio(audio, sample_rate_hz=rate, block_samples=SPAN_FRAMES * self.mel.hop_samples, channels=1)
         wav.parent.mkdir(parents=True, exist_ok=True)
         with AudioWriter(wav, rate, channels=2) as writer:
             for span in self.spans(blocks, eyes, seed=seed, steps=steps, stage2=stage2):
@@ -305,31 +339,39 @@ class Binauralizer:
     ) -> int:
         """Stage 1's mels of every window of ``clips``, in the files that `data.mel_pairs` describes; returns how many windows.
 
-        Windows whose files are there already are kept, so a stopped run goes on where it was.
+        Windows whose files are there already are kept, so a stopped run goes on where it was. A clip that cannot be read
+        is named and left out, or refused, as the data config says.
         """
-        written, window_s = 0, self.data.window_frames * self.mel.hop_samples / self.mel.sample_rate_hz
+        window_s = self.data.window_frames * self.mel.hop_samples / self.mel.sample_rate_hz
+        written = 0
         for number, clip in enumerate(clips, start=1):
-            starts = [
-                s
-                for s in window_starts_s(clip.duration_s, window_s)
-                if not all(mel_path(Path(out), ear, split, clip.clip_id, s).is_file() for ear in EARS)
-            ]
-            for first in range(0, len(starts), WINDOWS_AT_ONCE):
-                some = starts[first : first + WINDOWS_AT_ONCE]
-                batch = collate([cut(clip, s, self.data, self.mel) for s in some]).to(self.device)
-                mono_BMF = log_mel(batch.mono_BN, self.mel)
-                noise_BEMF = torch.stack(
-                    [torch.randn(2, *mono_BMF.shape[1:], generator=stream(seed, "mels", clip.clip_id, s)) for s in some]
-                ).to(self.device)
-                unit_BEMF = self.stage1.sample(
-                    to_unit(mono_BMF)[:, None], batch.sight, noise_BEMF=noise_BEMF, steps=steps
-                )
-                for s, mel_EMF in zip(some, from_unit(unit_BEMF).float().cpu().numpy(), strict=True):
-                    write_mels(Path(out), split, clip.clip_id, s, mel_EMF)
-                written += len(some)
+            try:
+                written += self._write_mels_of(clip, Path(out), split, window_s, seed, steps)
+            except InputError as error:
+                if self.data.on_broken == "refuse":
+                    raise
+                warnings.warn(f"clip {clip.clip_id} is left out: {error}", stacklevel=2)
             if on_clip:
                 on_clip(number, len(clips), clip)
         return written
+
+    def _write_mels_of(self, clip: Clip, out: Path, split: str, window_s: float, seed: int, steps: int | None) -> int:
+        starts = [
+            s
+            for s in window_starts_s(clip.duration_s, window_s)
+            if not all(mel_path(out, ear, split, clip.clip_id, s).is_file() for ear in EARS)
+        ]
+        for first in range(0, len(starts), WINDOWS_AT_ONCE):
+            some = starts[first : first + WINDOWS_AT_ONCE]
+            batch = collate([cut(clip, s, self.data, self.mel) for s in some]).to(self.device)
+            mono_BMF = log_mel(batch.mono_BN, self.mel)
+            noise_BEMF = torch.stack(
+                [torch.randn(2, *mono_BMF.shape[1:], generator=stream(seed, "mels", clip.clip_id, s)) for s in some]
+            ).to(self.device)
+            unit_BEMF = self.stage1.sample(to_unit(mono_BMF)[:, None], batch.sight, noise_BEMF=noise_BEMF, steps=steps)
+            for s, mel_EMF in zip(some, from_unit(unit_BEMF).float().cpu().numpy(), strict=True):
+                write_mels(out, split, clip.clip_id, s, mel_EMF)
+        return len(starts)
 
     def spans(
         self,

@@ -1,7 +1,9 @@
-"""Where the repository keeps what it ships and what it makes."""
+"""Where the repository keeps what it ships and what it makes, and where networks run."""
 
 import os
 from pathlib import Path
+
+import torch
 
 from binaural_core.errors import need
 
@@ -24,3 +26,17 @@ def data_samples() -> Path:
 def outputs() -> Path:
     """The folder ``outputs``: beside the package in a clone, or where BINAURAL_OUTPUTS says."""
     return Path(os.environ.get("BINAURAL_OUTPUTS", REPOSITORY / "outputs"))
+
+
+def pick_device(name: str | torch.device) -> torch.device:
+    """The device of that name; ``auto`` is cuda where there is one, else cpu. Raises InputError when it is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    need(
+        device.type != "cuda" or torch.cuda.is_available(),
+        f"the device {name} is not there",
+        why="torch sees no CUDA device",
+        fix="use cpu, or auto to take what there is",
+    )
+    return device

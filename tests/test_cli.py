@@ -61,7 +61,7 @@ def test_flags_reach_the_config(monkeypatch):
     config = taken[0]
     assert (config.dataset.kind, config.dataset.root) == ("realbinaural", "d")
     assert (config.lr_unet, config.run.epochs, config.model.unet.dim) == (0.01, 7, 16)
-    assert config.data.window_frames == 81  # 80.1 frames, rounded up
+    assert config.data.window_frames == 85  # 80.1 frames, rounded up to five pictures' worth
     assert cli.main(["train", "stage1", "--set", "model.unet.dimm=16"]) == 2
 
 

@@ -167,6 +167,40 @@ def test_a_film_becomes_a_film_with_two_ears(binauralizer, tmp_path):
         made.save(tmp_path / "again.mp4")
 
 
+def test_recordings_of_one_name_are_not_mistaken_for_each_other(binauralizer, tmp_path):
+    for room in ("s1", "s2"):
+        (tmp_path / room).mkdir()
+        write_audio(tmp_path / room / "audio.wav", tone(0.5)[None], RATE)
+    listed = tmp_path / "list.csv"
+    listed.write_text("audio_path\ns1/audio.wav\ns2/audio.wav\n")
+    with pytest.raises(InputError, match="names several recordings audio"):
+        binauralizer.convert_all(listed, tmp_path / "out")
+
+
+def test_a_film_shows_its_own_pictures(binauralizer, tmp_path, monkeypatch):
+    looked = []
+    real = pipeline.open_eyes
+    monkeypatch.setattr(pipeline, "open_eyes", lambda *a, **k: looked.append(k["video"]) or real(*a, **k))
+    source = film(tmp_path / "in.mp4")
+    binauralizer.convert(source, tmp_path / "out.mp4")
+    binauralizer.convert(source, tmp_path / "out.wav", positions=[30.0, 0.0, 1.0])
+    assert looked == [source, None]
+
+
+def test_a_name_that_cannot_be_written_is_refused_before_any_work(binauralizer, tmp_path):
+    with pytest.raises(InputError, match=r"out\.mov has no suffix that can be written"):
+        binauralizer.convert(film(tmp_path / "in.mp4"), tmp_path / "out.mov")
+
+
+def test_sound_of_many_channels_is_averaged(binauralizer, tmp_path):
+    import soundfile
+
+    channels = np.stack([tone(1.0), 0 * tone(1.0), 0 * tone(1.0)])
+    soundfile.write(tmp_path / "three.wav", channels.T, RATE)
+    out = read_audio(binauralizer.convert(tmp_path / "three.wav", tmp_path / "out.wav")).wave_CN
+    assert np.abs(out[:, 2048:-2048] - tone(1.0)[2048:-2048] / 3).max() < 2e-3
+
+
 def open_frames(path):
     import av
 

@@ -65,10 +65,12 @@ def _dub(path: Path, video: Path, blocks: Iterable[np.ndarray], sample_rate_hz: 
             heard = film.add_stream("aac", rate=sample_rate_hz, layout="stereo")
             heard.bit_rate = 2 * SOUND_BITS_PER_S
             sounds = _sounds(blocks, sample_rate_hz, heard.codec_context.frame_size or 1024)
-            sounded_s = 0.0
+            sounded_s, first = 0.0, shown.start_time or 0  # both begin at 0
             for packet in source.demux(shown):
                 if packet.dts is None:  # the demuxer's last, empty packet
                     continue
+                packet.dts -= first
+                packet.pts = packet.pts - first if packet.pts is not None else None
                 packet_s = float(packet.dts * packet.time_base)
                 while sounded_s <= packet_s and (frame := next(sounds, None)) is not None:
                     film.mux(heard.encode(frame))

@@ -61,7 +61,7 @@ class Told:
         if self.look is not None:
             times = [min(max(t, 0.0), self.duration_s) for t in times_s]
             shown = [boxed(v, i, p) for v, i, p in zip(self.look(times), places, positions, strict=True)]
-            crops = sight(shown, self.data).crops_LOCHW
+            crops = sight(shown, self.data.replace(whole_frame="never")).crops_LOCHW
         told = min(positions.shape[1], self.data.objects)
         all_positions = np.full((*shape, 3), np.nan, np.float32)
         all_places = np.full((*shape, 2), np.nan, np.float32)
@@ -108,11 +108,12 @@ def open_eyes(
     video: str | Path | None = None,
     positions: np.ndarray | None = None,
     image_positions: np.ndarray | None = None,
+    fps: float | None = None,
 ) -> Eyes:
     """Eyes for a sound of ``duration_s`` seconds from whatever the user has.
 
     frames : a folder of numbered pictures or (L, H, W, 3) uint8.   video : a file.
-    positions : (3,), (O, 3), (L, O, 3).   image_positions : (2,), (O, 2), (L, O, 2).
+    positions : (3,), (O, 3), (L, O, 3).   image_positions : (2,), (O, 2), (L, O, 2).   fps : of a folder of frames.
     Raises InputError when frames and video are both given, or shapes are wrong.
     """
     need(
@@ -125,7 +126,7 @@ def open_eyes(
     if video is not None:
         look = _looker(VideoFrames(Path(video)), duration_s)
     elif frames is not None and not isinstance(frames, np.ndarray):
-        look = _looker(FrameFolder(Path(frames), data.fps), duration_s)
+        look = _looker(FrameFolder(Path(frames), fps or data.fps), duration_s)
     elif frames is not None:
         look = _array_looker(frames, duration_s)
     if positions is None and image_positions is None:

@@ -8,6 +8,7 @@ whole hundredths of a second.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -141,7 +142,7 @@ class MelPairs:
         if self.starts is not None:
             clips = [c for c in clips if c.clip_id in self.starts]
         needed_s = (frames + 2 * CONTEXT_FRAMES) * mel.hop_samples / mel.sample_rate_hz
-        self.clips = [c for c in clips if c.duration_s >= needed_s]
+        self.clips = [c for c in clips if _lasts(c, needed_s)]
         need(
             bool(self.clips),
             f"no clip of the {split} split can give a segment of {frames} frames",
@@ -168,6 +169,12 @@ class MelPairs:
         else:
             window_s = float(draw.choice(self.starts[clip.clip_id]))
             mels_EMF = read_mels(self.predicted_dir, self.split, clip.clip_id, window_s)
+            need(
+                mels_EMF.shape[2] >= self.frames + 2 * CONTEXT_FRAMES,
+                f"the predicted mels of {clip.clip_id} have {mels_EMF.shape[2]} frames",
+                why=f"a segment takes {self.frames + 2 * CONTEXT_FRAMES} with its surroundings",
+                fix="lower segment_size in the vocoder's config, or train stage 1 with longer windows",
+            )
             offset = int(draw.integers(CONTEXT_FRAMES, mels_EMF.shape[2] - self.frames - CONTEXT_FRAMES + 1))
             predicted_EMF = mels_EMF[:, :, offset : offset + self.frames]
             window_EN = self._both_ears(clip, window_s, mels_EMF.shape[2] * hop)
@@ -193,6 +200,15 @@ class MelPairs:
         if self.peak is None or loudest < 1e-4:
             return 1.0
         return float(np.exp(draw.uniform(*np.log(self.peak)))) / loudest
+
+
+def _lasts(clip: Clip, needed_s: float) -> bool:
+    """Whether a clip is long enough; one that cannot be read is named and is not."""
+    try:
+        return clip.duration_s >= needed_s
+    except InputError as error:
+        warnings.warn(f"clip {clip.clip_id} is left out: {error}", stacklevel=3)
+        return False
 
 
 def collate_mels(items: Iterable[tuple[str, int, float, np.ndarray, np.ndarray | None]], hop_samples: int) -> MelBatch:

@@ -25,6 +25,7 @@ from binaural_core import checkpoint
 from binaural_core.config import Config
 from binaural_core.data.sample import Batch
 from binaural_core.errors import InputError, need
+from binaural_core.places import pick_device
 from binaural_core.seeds import stream
 from binaural_core.training.ema import Ema, swapped
 from binaural_core.training.log import Log
@@ -57,8 +58,9 @@ class RunConfig(Config):
 
     def validate(self) -> None:
         need(
-            self.epochs > 0 and self.batch_size > 0 and self.log_steps > 0,
-            f"epochs={self.epochs}, batch_size={self.batch_size}, log_steps={self.log_steps}",
+            min(self.epochs, self.batch_size, self.log_steps, self.validate_epochs, self.checkpoint_steps) > 0,
+            f"epochs={self.epochs}, batch_size={self.batch_size}, log_steps={self.log_steps}, "
+            f"validate_epochs={self.validate_epochs} or checkpoint_steps={self.checkpoint_steps} is out of range",
             why="a training needs at least one of each",
             fix="give numbers above zero",
         )
@@ -72,10 +74,6 @@ class RunConfig(Config):
     @property
     def folder(self) -> Path:
         return Path(self.checkpoints) / self.id
-
-    def pick_device(self) -> torch.device:
-        name = self.device if self.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
-        return torch.device(name)
 
     def autocast(self, device: torch.device):
         """The context the forward pass runs in."""
@@ -165,7 +163,7 @@ def fit(stage: Stage, data: Data, run: RunConfig, *, tree: dict[str, Any], progr
     ``tree`` is the whole config as plain data; it travels in ``config.yaml`` and in every state. Raises InputError when
     the folder holds a run of another config, or when too many steps in a row are not finite.
     """
-    device = run.pick_device()
+    device = pick_device(run.device)
     for module in stage.modules.values():
         module.to(device).train()
     optimizers = {
@@ -220,7 +218,9 @@ def fit(stage: Stage, data: Data, run: RunConfig, *, tree: dict[str, Any], progr
             if state.step % run.log_steps == 0:
                 row = log.write("train", state.step, {**sums.means(), "learning_rate_factor": factor})
                 bar.set_postfix({k.split(".")[0]: f"{v:.3f}" for k, v in row.items() if k.endswith(".total")})
-            if state.step % run.checkpoint_steps == 0:
+            if (
+                state.step % run.checkpoint_steps == 0 and state.step % data.batches_per_epoch
+            ):  # an epoch's end saves anyway
                 state.save(log)
         last = epoch + 1 == run.epochs
         if last or (epoch + 1) % run.validate_epochs == 0:
@@ -355,9 +355,9 @@ class State:
             self.stage.export(self.folder, "latest", self.weights(), self)
 
 
-# A run may be resumed with more epochs, other logging, another device or another number of workers.
+# A run may be resumed with more epochs, other logging, another device, other workers, or its data in another folder.
 MAY_CHANGE = {"run.epochs", "run.log_steps", "run.checkpoint_steps", "run.validate_epochs", "run.keep_epochs"}
-MAY_CHANGE |= {"run.workers", "run.device", "run.checkpoints", "run.patience"}
+MAY_CHANGE |= {"dataset.root", "run.workers", "run.device", "run.checkpoints", "run.patience"}
 
 
 def differences(old: Any, new: Any, path: str = "") -> set[str]:

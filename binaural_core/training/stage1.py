@@ -65,6 +65,12 @@ class Stage1Config(Config):
             fix="let them add up to 1 at most",
         )
         need(
+            self.data.frames_per_window > 0 and self.data.window_frames % self.data.frames_per_window == 0,
+            f"window_frames={self.data.window_frames} is no multiple of frames_per_window={self.data.frames_per_window}",
+            why="long sound is made of windows that overlap by the time between two pictures",
+            fix="change one of them",
+        )
+        need(
             self.model.unet.ears == len(range(2)[EARS[self.data.target]]),
             f"the network makes {self.model.unet.ears} ears but the target is {self.data.target!r}",
             why="each ear of the target is a channel of the network",
@@ -136,8 +142,7 @@ class Stage1:
         return scores
 
     def export(self, folder: Path, tag: str, weights: Mapping[str, dict[str, Tensor]], state: State) -> list[Path]:
-        if not (folder / "config.yaml").is_file():
-            checkpoint.write_whole(folder / "config.yaml", self.config.save)
+        checkpoint.write_whole(folder / "config.yaml", self.config.save)
         return [checkpoint.save(folder / f"{name}_{tag}.pth", dict(state)) for name, state in weights.items()]
 
 

@@ -151,9 +151,8 @@ class Stage2:
 
     def export(self, folder: Path, tag: str, weights: Mapping[str, dict[str, Tensor]], state: State) -> list[Path]:
         """``g_best``, or ``g_XXXXXXXX`` and ``do_XXXXXXXX`` named by the step; public BigVGAN format."""
-        if not (folder / "config.json").is_file():
-            self.vocoder.save_json(folder / "config.json")
-            checkpoint.write_whole(folder / "config.yaml", self.config.save)
+        self.vocoder.save_json(folder / "config.json")
+        checkpoint.write_whole(folder / "config.yaml", self.config.save)
         name = "best" if tag == "best" else f"{state.step:08d}"
         files = [checkpoint.save(folder / f"g_{name}", {"generator": dict(weights["generator"])})]
         if tag != "best":

@@ -181,6 +181,12 @@ def test_predicted_mels_are_aligned_to_the_frame_and_carry_the_gain(tmp_path):
     assert 0.05 <= min(peaks) < 0.2 < max(peaks) <= 0.5
 
 
+def test_segments_longer_than_the_predicted_windows_are_refused(tmp_path):
+    true_mel_files(tmp_path, NoiseClip("a"), 0.0, frames=26)
+    with pytest.raises(InputError, match="the predicted mels of a have 26 frames"):
+        MelPairs([NoiseClip("a")], MEL, frames=24, seed=0, predicted_dir=tmp_path)[0]
+
+
 def test_broken_or_missing_mel_files_are_named(tmp_path):
     with pytest.raises(InputError, match="holds no predicted mels"):
         MelPairs([NoiseClip("a")], MEL, frames=24, seed=0, predicted_dir=tmp_path)
