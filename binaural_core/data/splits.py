@@ -50,9 +50,10 @@ def read_list(path: str | Path) -> list[Entry]:
         names = _h5_names(path) if path.suffix.lower() in (".h5", ".hdf5") else read_text(path).splitlines()
         entries = [Entry(base_name(name), audio_path=name.strip()) for name in names if name.strip()]
     need(bool(entries), f"list {path} is empty", why="there is nothing to read", fix="check how it was written")
+    paths_count = path.suffix.lower() == ".csv"  # elsewhere paths are another machine's, and names alone count
     once: dict[tuple[str, str], Entry] = {}
     for entry in entries:
-        once.setdefault((entry.name, entry.audio_path), entry)
+        once.setdefault((entry.name, entry.audio_path if paths_count else ""), entry)
     return list(once.values())
 
 
