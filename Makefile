@@ -19,7 +19,7 @@ test: $(READY)
 	@$(BIN)/python -m pytest
 
 lab: $(READY)
-	@$(BIN)/jupyter lab notebooks/00_setup_and_headphones.ipynb
+	@$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks/00_setup_and_headphones.ipynb
 
 bench: $(READY)
 	@$(BIN)/binaural bench scenes
