@@ -9,6 +9,7 @@ import torch
 from binaural_core import InputError, checkpoint, passage, pipeline
 from binaural_core.audio import MelConfig, itd_us, log_mel, read_audio, spherical_head_itd_s, write_audio
 from binaural_core.data.config import DataConfig
+from binaural_core.data.dubbing import dub
 from binaural_core.data.eyes import Closed, open_eyes
 from binaural_core.data.film import write_film
 from binaural_core.diffusion.recipe import BridgeConfig, RecipeConfig
@@ -17,7 +18,7 @@ from binaural_core.models.diffbinaural import DiffBinaural, DiffBinauralConfig
 from binaural_core.models.unet import UNetConfig
 from binaural_core.models.visual import VisualConfig
 from binaural_core.models.vocoding import MonoPhase, PerEar
-from binaural_core.passage import RollingMono, interpolated
+from binaural_core.passage import Passage, RollingMono, interpolated
 from binaural_core.pipeline import Binauralizer, window_starts_s
 from binaural_core.seeds import first_weights, numpy_stream
 
@@ -99,6 +100,19 @@ def test_any_rate_and_length(binauralizer, rate, seconds):
     assert abs(made.wave_EN.shape[1] - seconds * RATE) <= 2
     assert np.isfinite(made.wave_EN).all()
     assert made.mel_EMF.shape[2] == -(-made.wave_EN.shape[1] // MEL.hop_samples)
+
+
+def test_overlapping_windows_share_their_noise_and_fade_into_each_other(binauralizer):
+    mono = RollingMono(iter([tone(4.0)[None]]))
+    data = binauralizer.data
+    run = Passage(binauralizer.stage1, MEL, data, mono, Closed(data), seed=0, steps=None, device=torch.device("cpu"))
+    for window in (0, 3):
+        torch.testing.assert_close(
+            run._noise(window, 80)[..., -run.overlap :], run._noise(window + 1, 80)[..., : run.overlap]
+        )
+    assert not torch.equal(run._noise(0, 80)[..., :16], run._noise(0, 80)[..., 16:32])
+    torch.testing.assert_close(run.ramp_W[: run.overlap] + run.ramp_W[-run.overlap :], torch.ones(run.overlap))
+    assert run.ramp_W[0] < run.ramp_W[run.overlap - 1] <= 1
 
 
 def test_told_positions_decide_the_delay(binauralizer):
@@ -206,6 +220,23 @@ def open_frames(path):
 
     with av.open(str(path)) as file:
         return list(file.decode(video=0))
+
+
+def test_a_film_that_begins_late_stays_in_step(tmp_path):
+    """The clock of an MPEG transport stream does not begin at 0; dubbed, its pictures begin with the sound."""
+    import av
+
+    with av.open(str(tmp_path / "in.ts"), "w", format="mpegts") as file:
+        stream = file.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for _ in range(20):
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")))
+        file.mux(stream.encode())
+    write_audio(tmp_path / "ears.wav", np.stack([tone(2.0)] * 2), RATE)
+    times = [frame.time for frame in open_frames(dub(tmp_path / "in.ts", tmp_path / "ears.wav", tmp_path / "out.mp4"))]
+    assert open_frames(tmp_path / "in.ts")[0].time > 0.15
+    assert times[0] == pytest.approx(0, abs=0.05)
+    assert times[-1] == pytest.approx(1.9, abs=0.05)
 
 
 def test_a_folder_of_recordings(binauralizer, tmp_path):

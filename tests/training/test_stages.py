@@ -110,6 +110,18 @@ def test_a_gain_moves_mono_and_ears_by_one_sum(tmp_path):
     assert float((louder.clean_BEMF - plain.clean_BEMF).median()) == pytest.approx(step, abs=1e-4)
 
 
+def test_a_filter_moves_mono_and_ears_alike_and_smoothly(tmp_path):
+    curves = stage1.random_filters([stream(0, "f", i) for i in range(400)], 6.0, 80)[:, 0, :, 0] * stage1.DB_PER_NEPER
+    assert float(curves.std()) == pytest.approx(6.0, rel=0.1)
+    assert float(curves.diff(dim=1).abs().max()) < 6.0
+    config = one(tmp_path).replace(gain_db=(0.0, 0.0))
+    plain = stage1.Stage1(config).prepare(batch(), Draw(0, 0, (0, 1)), 0)
+    filtered = stage1.Stage1(config.replace(filter_db=3.0)).prepare(batch(), Draw(0, 0, (0, 1)), 0)
+    moved_mono, moved_ears = filtered.mono_B1MF - plain.mono_B1MF, filtered.clean_BEMF - plain.clean_BEMF
+    assert float(moved_mono.abs().max()) > 0.01
+    torch.testing.assert_close(moved_mono.expand_as(moved_ears), moved_ears, atol=1e-5, rtol=0)
+
+
 def test_what_is_hidden_is_hidden_from_whole_samples():
     sight = batch(40).sight
     draws = [stream(0, "hidden", i) for i in range(40)]
