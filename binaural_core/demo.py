@@ -47,10 +47,7 @@ class DemoConfig(Config):
     stage2_epochs: int | None = None
     train_scenes: int | None = None
     shipped_test_clips: int | None = None  # None: all
-    test_scenes: tuple[int, int] = (
-        18,
-        6,
-    )  # more, rendered from the test sounds: as stage 1 was trained, and of any kind
+    test_scenes: tuple[int, int] = (18, 6)  # more from the test sounds: as stage 1 was trained, and of any kind
     clip: str | None = None  # which test clip is written out; None: the single source that moves farthest
     notebook: bool = True
 

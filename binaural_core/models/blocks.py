@@ -96,8 +96,8 @@ class ResBlock(nn.Module):
         return h + self.shortcut(x_BCMF)
 
 
-class LinearAttention(nn.Module):
-    """Attention whose cost grows with the number of cells, not its square (Shen et al. 2018), as a residual."""
+class _Attention(nn.Module):
+    """What both kinds of attention share: a norm, queries, keys and values of every cell by head, and the way back."""
 
     def __init__(self, channels: int, heads: int = 4, head_width: int = 16):
         super().__init__()
@@ -106,9 +106,17 @@ class LinearAttention(nn.Module):
         self.qkv = nn.Conv2d(channels, 3 * heads * head_width, 1, bias=False)
         self.out = nn.Conv2d(heads * head_width, channels, 1)
 
+    def heads_of(self, x_BCMF: Tensor) -> list[Tensor]:
+        """Queries, keys and values, each (B, heads, D, M F)."""
+        return [y.unflatten(1, (self.heads, -1)).flatten(3) for y in self.qkv(self.norm(x_BCMF)).chunk(3, dim=1)]
+
+
+class LinearAttention(_Attention):
+    """Attention whose cost grows with the number of cells, not its square (Shen et al. 2018), as a residual."""
+
     def forward(self, x_BCMF: Tensor) -> Tensor:
         mels, frames = x_BCMF.shape[-2:]
-        q, k, v = (y.unflatten(1, (self.heads, -1)).flatten(3) for y in self.qkv(self.norm(x_BCMF)).chunk(3, dim=1))
+        q, k, v = self.heads_of(x_BCMF)
         q = q.float().softmax(dim=2).to(v.dtype)
         k = k.float().softmax(dim=3).to(v.dtype)
         context = k @ v.transpose(2, 3)  # (B, heads, D, D)
@@ -116,21 +124,11 @@ class LinearAttention(nn.Module):
         return x_BCMF + self.out(y)
 
 
-class Attention(nn.Module):
+class Attention(_Attention):
     """Full attention over all cells, as a residual."""
-
-    def __init__(self, channels: int, heads: int = 4, head_width: int = 16):
-        super().__init__()
-        self.heads = heads
-        self.norm = nn.GroupNorm(1, channels)
-        self.qkv = nn.Conv2d(channels, 3 * heads * head_width, 1, bias=False)
-        self.out = nn.Conv2d(heads * head_width, channels, 1)
 
     def forward(self, x_BCMF: Tensor) -> Tensor:
         mels, frames = x_BCMF.shape[-2:]
-        q, k, v = (
-            y.unflatten(1, (self.heads, -1)).flatten(3).transpose(2, 3)
-            for y in self.qkv(self.norm(x_BCMF)).chunk(3, dim=1)
-        )
+        q, k, v = (y.transpose(2, 3) for y in self.heads_of(x_BCMF))
         y = fn.scaled_dot_product_attention(q, k, v)  # (B, heads, M F, D)
         return x_BCMF + self.out(y.transpose(2, 3).flatten(1, 2).unflatten(2, (mels, frames)))
