@@ -103,8 +103,10 @@ class RecipeConfig(Config):
     dropout: float = 0.1  # probability that conditions are hidden from a training sample
     dropped: Dropped | None = None  # None: the recipe's own; the bridge hides sight, the original both together
     guidance: float = 1.0  # 1 = the conditions as learned; above 1 they are exaggerated
+    temperature: float = 1.0  # scales the noise that sampling starts from (`cooled`): 1 = as learned, 0 = none
 
     def validate(self) -> None:
+        _checked_temperature(self.temperature)
         need(
             0 <= self.dropout < 1,
             f"dropout={self.dropout}",
@@ -173,6 +175,7 @@ class Recipe(Protocol):
         noise_BEMF: Tensor,
         steps: int | None = None,
         guidance: float | None = None,
+        temperature: float | None = None,
         generator: NoiseSource = None,
         watch: Watch | None = None,
     ) -> Tensor:
@@ -203,13 +206,13 @@ class Bridge:
         return distance(output, named, self.config.bridge.distance, weight_BEMF)
 
     def sample(
-        self, network, mono_B1MF, *, noise_BEMF, steps=None, guidance=None, generator=None, watch=None
+        self, network, mono_B1MF, *, noise_BEMF, steps=None, guidance=None, temperature=None, generator=None, watch=None
     ):  # the bridge draws nothing on its way
         check(mono_B1MF, "B 1 M F", "mono mel")
         scale = self.config.guidance if guidance is None else guidance
         output = guided(network, scale, self.config.hides)
         solve = bridge.midpoint if self.config.bridge.solver == "midpoint" else bridge.euler
-        x_0 = bridge.start(mono_B1MF, noise_BEMF, self.config.bridge.noise_sigma)
+        x_0 = bridge.start(mono_B1MF, cooled(noise_BEMF, temperature, self.config), self.config.bridge.noise_sigma)
 
         def field(x: Tensor, t: float) -> Tensor:
             t_B = torch.full((len(x),), t).to(x)
@@ -246,9 +249,12 @@ class Diffusion:
         named = target(x_0, draws.noise_BEMF, t_B, self.schedule, wanted.predicts)
         return distance(output, named, wanted.distance, weight_BEMF) * self._step_weight(t_B).to(x_t)
 
-    def sample(self, network, mono_B1MF, *, noise_BEMF, steps=None, guidance=None, generator=None, watch=None):
+    def sample(
+        self, network, mono_B1MF, *, noise_BEMF, steps=None, guidance=None, temperature=None, generator=None, watch=None
+    ):
         check(mono_B1MF, "B 1 M F", "mono mel")
         wanted = self.config.diffusion
+        x_T = cooled(noise_BEMF, temperature, self.config)
         output = guided(network, self.config.guidance if guidance is None else guidance, self.config.hides)
 
         def denoise(x: Tensor, t: int) -> Tensor:
@@ -266,10 +272,10 @@ class Diffusion:
         shown = watch and (lambda t, x, x_0: watch(t, x, self._decode(x_0, mono_B1MF)))
         common = {"generator": generator, "watch": shown}
         if wanted.sampler == "ddim":
-            x_0 = samplers.ddim(denoise, noise_BEMF, visited, self.schedule, eta=wanted.eta, **common)
+            x_0 = samplers.ddim(denoise, x_T, visited, self.schedule, eta=wanted.eta, **common)
         else:
             sampler = {"ddpm": samplers.ddpm, "dpmpp_2m": samplers.dpmpp_2m, "heun": samplers.heun}[wanted.sampler]
-            x_0 = sampler(denoise, noise_BEMF, visited, self.schedule, **common)
+            x_0 = sampler(denoise, x_T, visited, self.schedule, **common)
         return self._decode(x_0, mono_B1MF).clamp(-1, 1)
 
     def _encode(self, ears: Tensor, mono: Tensor) -> Tensor:
@@ -289,6 +295,27 @@ class Diffusion:
         if wanted.weighting == "min_snr":
             return min_snr_weight(log_snr_B, wanted.predicts, wanted.min_snr_gamma)
         return p2_weight(log_snr_B) if wanted.weighting == "p2" else torch.ones_like(log_snr_B)
+
+
+def cooled(noise_BEMF: Tensor, temperature: float | None, config: RecipeConfig) -> Tensor:
+    """The noise that sampling starts from, scaled by ``temperature`` in [0, 1] (None: the config's).
+
+    The bridge then starts nearer to the mono, at 0 exactly there: the path through the middle of what is possible.
+    Diffusion starts nearer to the centre of its noise. For Gaussian data both end with the same mean and the deviation
+    times ``temperature``; a trained network meets starts quieter than any it has seen. What DDPM, or DDIM with eta above
+    0, draws on the way stays as it is.
+    """
+    return noise_BEMF * _checked_temperature(config.temperature if temperature is None else temperature)
+
+
+def _checked_temperature(temperature: float) -> float:
+    need(
+        0 <= temperature <= 1,
+        f"temperature={temperature:g}",
+        why="it is the share of the learned noise that sampling starts from",
+        fix="give 1 (as learned), 0 (no noise) or a number between",
+    )
+    return temperature
 
 
 def _ready(draws: Draws | Sequence[Generator], clean_BEMF: Tensor, mono_B1MF: Tensor) -> Draws:

@@ -88,6 +88,7 @@ class DiffBinaural(nn.Module):
         noise_BEMF: Tensor,
         steps: int | None = None,
         guidance: float | None = None,
+        temperature: float | None = None,
         generator: NoiseSource = None,
         watch: Watch | None = None,
     ) -> Tensor:
@@ -98,6 +99,7 @@ class DiffBinaural(nn.Module):
             noise_BEMF=noise_BEMF,
             steps=steps,
             guidance=guidance,
+            temperature=temperature,
             generator=generator,
             watch=watch,
         )

@@ -204,6 +204,76 @@ def test_residual_diffusion_starts_from_the_mono():
     torch.testing.assert_close(same, mono.expand(SHAPE), atol=1e-6, rtol=0)
 
 
+GAUSSIAN = 0.2, 0.15  # mean and deviation of the difference from the mono, of the data in the next tests
+
+
+def gaussian(made: recipe.Recipe):
+    """The perfect network for data N(mono + mean, deviation²), shown a bridge's points or a residual's."""
+    (mean, deviation), wanted = GAUSSIAN, made.config
+
+    def network(x, t_B, kept_B2):
+        if wanted.name == "bridge":
+            t, sigma = t_B[:, None, None, None], wanted.bridge.noise_sigma
+            d = x * (((1 - t) * sigma) ** 2 + (t * wanted.bridge.spread) ** 2).sqrt()
+            a, variance = t, (t * deviation) ** 2 + ((1 - t) * sigma) ** 2
+            return (mean + a * deviation**2 / variance * (d - a * mean)) / wanted.bridge.spread
+        a, b = made.schedule.signal_noise((t_B * (len(made.schedule) - 1)).round().long(), x)
+        return mean + a * deviation**2 / (a**2 * deviation**2 + b**2) * (x - a * mean)
+
+    return network
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        RecipeConfig(),
+        RecipeConfig(name="diffbinaural", diffusion=DiffusionConfig(predicts="x0", residual_scale=1.0, clip=False)),
+    ],
+    ids=["bridge", "diffbinaural"],
+)
+def test_temperature_narrows_what_is_sampled_around_its_middle(config):
+    """For Gaussian data a sampler is an affine map: a share of the noise gives that share of the spread, one mean."""
+    mono = torch.full((3, 1, 5, 7), -0.1)
+    noise = torch.randn(SHAPE, generator=stream(0, "noise"))
+    made = recipe.build(config)
+
+    def sampled(made=made, **options):
+        return made.sample(gaussian(made), mono, noise_BEMF=noise, **options)
+
+    torch.testing.assert_close(sampled(temperature=0.0), mono.expand(SHAPE) + GAUSSIAN[0], atol=0.02, rtol=0)
+    around_middle = sampled() - sampled(temperature=0.0)
+    assert around_middle.std() > 0.8 * GAUSSIAN[1]
+    for share in (0.25, 0.5):
+        torch.testing.assert_close(sampled(temperature=share) - sampled(temperature=0.0), share * around_middle)
+    torch.testing.assert_close(sampled(recipe.build(config.replace(temperature=0.5))), sampled(temperature=0.5))
+    torch.testing.assert_close(sampled(temperature=1.0) - sampled(temperature=0.0), around_middle)
+
+
+def test_without_noise_a_bridge_starts_at_the_mono_and_nowhere_else():
+    _, mono = mels()
+    seen = []
+
+    def network(x, t_B, kept_B2):
+        seen.append(x)
+        return torch.ones_like(x)
+
+    made, noise = recipe.build(RecipeConfig()), torch.randn(SHAPE, generator=stream(0, "noise"))
+    first = made.sample(network, mono, noise_BEMF=noise, temperature=0.0)
+    assert (seen[0] == 0).all()
+    assert (first == made.sample(network, mono, noise_BEMF=-noise, temperature=0.0)).all()
+
+
+def test_temperature_leaves_what_a_sampler_draws_on_its_way():
+    _, mono = mels()
+    made = recipe.build(CONFIGS["ddpm_linear"])
+    zero = lambda x, t, k: torch.zeros_like(x)  # noqa: E731
+    one, two = (
+        made.sample(zero, mono, noise_BEMF=torch.zeros(SHAPE), temperature=0.0, generator=generators(purpose))
+        for purpose in ("one", "two")
+    )
+    assert (one - two).abs().max() > 0.1
+
+
 @pytest.mark.parametrize("predicts", ["noise", "v", "x0"])
 def test_samples_stay_in_unit_scale(predicts):
     _, mono = mels()
@@ -222,6 +292,7 @@ def test_config_round_trip(tmp_path):
     "wrong,match",
     [
         (lambda: RecipeConfig(dropout=1.0), "dropout"),
+        (lambda: RecipeConfig(temperature=1.5), "temperature=1.5"),
         (lambda: BridgeConfig(noise_sigma=-0.1), "noise_sigma"),
         (lambda: BridgeConfig(steps=0), "steps=0"),
         (lambda: BridgeConfig(spread=0.0), "spread"),
@@ -241,5 +312,7 @@ def test_shapes_are_checked_at_the_door():
     made = recipe.build(RecipeConfig())
     with pytest.raises(InputError, match="mono mel"):
         made.loss(lambda x, t, k: x, clean, mono[..., :5], generators("draws"))
+    with pytest.raises(InputError, match="temperature=-1"):
+        made.sample(lambda x, t, k: x, mono, noise_BEMF=clean, temperature=-1.0)
     with pytest.raises(InputError, match="2 generators for 3 samples"):
         made.loss(lambda x, t, k: x, clean, mono, generators("draws", 2))
