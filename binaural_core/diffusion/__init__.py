@@ -3,10 +3,20 @@
 From the schedule to a sample: `schedule` (how much noise at which step), `parameterization` (what the network
 predicts), `objective` (the loss), `guidance` (dropping conditions and steering with them), `samplers` (noise to
 data), `bridge` (mono to both ears by flow matching), `noise` (random numbers keyed per sample), `recipe` (all of it
-behind one interface).
+behind one interface), `exact` (networks that have learned perfectly, by formula).
 """
 
-from binaural_core.diffusion import bridge, guidance, noise, objective, parameterization, recipe, samplers, schedule
+from binaural_core.diffusion import (
+    bridge,
+    exact,
+    guidance,
+    noise,
+    objective,
+    parameterization,
+    recipe,
+    samplers,
+    schedule,
+)
 from binaural_core.diffusion.recipe import Draws, Recipe, RecipeConfig, build, draw
 from binaural_core.diffusion.schedule import Schedule
 
@@ -18,6 +28,7 @@ __all__ = [
     "bridge",
     "build",
     "draw",
+    "exact",
     "guidance",
     "noise",
     "objective",

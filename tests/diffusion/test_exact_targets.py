@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from binaural_core.diffusion import bridge, samplers, schedule
+from binaural_core.diffusion import bridge, exact, samplers, schedule
 
 ROWS = json.loads((Path(__file__).parents[1] / "golden" / "diffusion" / "analytic.json").read_text())
 COSINE = schedule.cosine(1000)
@@ -33,14 +33,8 @@ SAMPLERS = {
 }
 
 
-def gaussian(spread: float):
-    """E[x_0 | x_t] for data N(MEAN, spread²)."""
-
-    def denoise(x: Tensor, t: int) -> Tensor:
-        a, b = COSINE.signal_noise(t, x)
-        return MEAN + a * spread**2 / (a**2 * spread**2 + b**2) * (x - a * MEAN)
-
-    return denoise
+def gaussian(spread: float, over: schedule.Schedule = COSINE) -> samplers.Denoise:
+    return exact.denoiser(exact.gaussian(MEAN, spread), over)
 
 
 def mean_and_deviation(run, noises: int) -> tuple[float, float]:
@@ -58,13 +52,9 @@ def sampled(name: str, steps: list[int], spread: float) -> tuple[float, float]:
     )
 
 
-def mixture(parts, x: Tensor, a, b) -> Tensor:
-    """E[x_0 | x_t] for a mixture of Gaussians."""
+def mixture(parts) -> exact.Mixture:
     weights, means, deviations = (torch.tensor(p, dtype=torch.float64) for p in parts)
-    variances = a**2 * deviations**2 + b**2
-    log_likelihood = weights.log() - 0.5 * variances.log() - 0.5 * (x[:, None] - a * means) ** 2 / variances
-    expected = means + a * deviations**2 / variances * (x[:, None] - a * means)
-    return (log_likelihood.softmax(dim=1) * expected).sum(dim=1)
+    return exact.Mixture(means, deviations, weights)
 
 
 def quantiles(parts) -> tuple[Tensor, Tensor, float]:
@@ -83,7 +73,7 @@ def quantiles(parts) -> tuple[Tensor, Tensor, float]:
 def mixture_error(name: str, steps: list[int], parts) -> float:
     """RMS error of the quantiles over the mixture's deviation."""
     z, truth, deviation = quantiles(parts)
-    end = SAMPLERS[name](lambda x, t: mixture(parts, x, *COSINE.signal_noise(t, x)), z, steps, COSINE)
+    end = SAMPLERS[name](exact.denoiser(mixture(parts), COSINE), z, steps, COSINE)
     return (end - truth).square().mean().sqrt().item() / deviation
 
 
@@ -116,14 +106,9 @@ def test_many_steps_return_the_gaussian(name, spread):
 @pytest.mark.parametrize("name", list(SAMPLERS))
 def test_a_schedule_that_ends_in_noise_alone_can_be_sampled_from_its_end(name):
     ends = schedule.zero_terminal_snr(COSINE)
-
-    def denoise(x: Tensor, t: int) -> Tensor:
-        a, b = ends.signal_noise(t, x)
-        return MEAN + a * 0.25 / (a**2 * 0.25 + b**2) * (x - a * MEAN)
-
     steps = [ends.alpha_bar.numel() - 1, *schedule.log_sigma(100, ends)]
     mean, deviation = mean_and_deviation(
-        lambda x, source: SAMPLERS[name](denoise, x, steps, ends, generator=source), len(steps)
+        lambda x, source: SAMPLERS[name](gaussian(0.5, ends), x, steps, ends, generator=source), len(steps)
     )
     assert mean == pytest.approx(MEAN, abs=0.02)
     assert deviation == pytest.approx(0.5, rel=0.05)
@@ -142,14 +127,9 @@ def test_ten_steps_on_log_sigma_beat_twenty_five_even_ones_on_mixtures(parts):
     assert fast <= 0.6 * mixture_error("ddim_eta0", schedule.trailing(25, COSINE), parts)
 
 
-def flow(spread: float):
+def flow(spread: float) -> bridge.Velocity:
     """The exact velocity of the bridge from N(0, 1) to N(MEAN, spread²)."""
-
-    def field(x: Tensor, t: float) -> Tensor:
-        end = MEAN + t * spread**2 / (t**2 * spread**2 + (1 - t) ** 2) * (x - t * MEAN)
-        return (end - x) / (1 - t)
-
-    return field
+    return exact.velocity(exact.gaussian(MEAN, spread), torch.zeros(()), 1.0)
 
 
 @pytest.mark.parametrize("row", [r for r in ROWS if r["sampler"] == "flow_euler"], ids=lambda r: str(r["steps"]))
