@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from binaural_core import checkpoint
+from binaural_core import checkpoint, figures
 from binaural_core.audio import MelConfig, log_mel
-from binaural_core.audio.scaling import HALF, to_unit
+from binaural_core.audio.scaling import from_unit, to_unit
 from binaural_core.config import Config
 from binaural_core.data.catalog import DatasetConfig, open_clips
 from binaural_core.data.config import DataConfig
@@ -24,8 +24,13 @@ from binaural_core.data.loading import Loader, Windows, loader
 from binaural_core.data.sample import Batch
 from binaural_core.errors import need
 from binaural_core.models.diffbinaural import DiffBinaural, DiffBinauralConfig
+from binaural_core.models.vocoding import MonoPhase, Places
 from binaural_core.seeds import first_weights
-from binaural_core.training.loop import Draw, Player, Result, RunConfig, State, fit
+from binaural_core.training.distributed import ALONE, World
+from binaural_core.training.loop import Result, fit
+from binaural_core.training.run import RunConfig
+from binaural_core.training.stage import Draw, Player, Shown
+from binaural_core.training.state import State
 
 LOUD = math.log(1e-3)  # mel cells above it are weighed by `weighted_loss` and counted in the level error
 DB_PER_NEPER = 20 / math.log(10)
@@ -87,6 +92,7 @@ class Work:
     sight: tuple[Tensor, Tensor, Tensor, Tensor]
     weight_B1MF: Tensor | None
     draws: list[torch.Generator]
+    watched: dict[str, Tensor] = field(default_factory=dict)  # what must be finite
 
 
 class Stage1:
@@ -109,6 +115,10 @@ class Stage1:
         ]
         self.players = (Player("stage1", groups, self.loss, config.clip_norm, weight_decay=config.weight_decay),)
 
+    def inputs(self, batch: Batch) -> dict[str, Tensor]:
+        waves = {"the mono sound": batch.mono_BN, "the object crops": batch.crops_BLOCHW}
+        return waves if batch.binaural_BEN is None else waves | {"the ears' sound": batch.binaural_BEN}
+
     def prepare(self, batch: Batch, draw: Draw, step: int) -> Work:
         mono_B1MF, clean_BEMF = mels(batch, self.config.mel)
         weight_B1MF = 1.0 + (mono_B1MF > LOUD).to(mono_B1MF) if self.config.weighted_loss else None
@@ -116,30 +126,54 @@ class Stage1:
         gain_B1M1 = gain_B1M1 + random_filters(draw("filter"), self.config.filter_db, mono_B1MF.shape[2])
         gain_B1M1 = gain_B1M1.to(mono_B1MF)
         sight = hide(batch.sight, draw("hidden"), self.config.hide_pixels, self.config.hide_positions)
-        return Work(to_unit(mono_B1MF + gain_B1M1), to_unit(clean_BEMF + gain_B1M1), sight, weight_B1MF, draw("noise"))
+        mono_B1MF, clean_BEMF = to_unit(mono_B1MF + gain_B1M1), to_unit(clean_BEMF + gain_B1M1)
+        watched = {"the mono mel": mono_B1MF, "the ears' mels": clean_BEMF}
+        return Work(mono_B1MF, clean_BEMF, sight, weight_B1MF, draw("noise"), watched)
 
     def loss(self, work: Work) -> dict[str, Tensor]:
-        loss_B = self.model.loss(work.clean_BEMF, work.mono_B1MF, work.sight, work.draws, weight_BEMF=work.weight_B1MF)
+        seen = self.model.see(*work.sight)
+        network = self.model.network(work.mono_B1MF, seen)
+        loss_B = self.model.recipe.loss(
+            network, work.clean_BEMF, work.mono_B1MF, work.draws, weight_BEMF=work.weight_B1MF
+        )
+        work.watched.update({"the visual features": seen, "the loss of a clip": loss_B})
         return {"total": loss_B.mean()}
 
     def validate(self, batch: Batch, draw: Draw) -> dict[str, float]:
         """Errors of sampled mels: mel L1 and L2 in natural-log units, and the mean level error between the ears in dB."""
-        mono_B1MF, clean_BEMF = mels(batch, self.config.mel)
-        noise_BEMF = torch.stack([torch.randn(clean_BEMF.shape[1:], generator=g) for g in draw("noise")])
-        sampled_BEMF = self.model.sample(
-            to_unit(mono_B1MF),
-            batch.sight,
-            noise_BEMF=noise_BEMF.to(mono_B1MF),
-            steps=self.config.validation_steps,
-        ).float()
-        truth_BEMF = to_unit(clean_BEMF)
-        error = (sampled_BEMF - truth_BEMF) * HALF
+        _, clean_BEMF = mels(batch, self.config.mel)
+        error = self.sampled(batch, draw) - from_unit(to_unit(clean_BEMF))
         scores = {"mel_l1": float(error.abs().mean()), "mel_l2": float(error.square().mean())}
         if clean_BEMF.shape[1] == 2:
             loud_BMF = clean_BEMF.amax(dim=1) > LOUD
             ild_BMF = (error[:, 0] - error[:, 1]).abs() * DB_PER_NEPER
             scores["mel_ild_db"] = float((ild_BMF * loud_BMF).sum() / loud_BMF.sum().clamp(min=1))
         return scores
+
+    def sampled(self, batch: Batch, draw: Draw) -> Tensor:
+        """Natural-log mels (B, E, M, F) as the network makes them, each sample from noise of its own."""
+        mono_B1MF = to_unit(mels(batch, self.config.mel)[0])
+        shape = (self.config.model.unet.ears, *mono_B1MF.shape[2:])
+        noise_BEMF = torch.stack([torch.randn(shape, generator=g) for g in draw("noise")]).to(mono_B1MF)
+        steps = self.config.validation_steps
+        return from_unit(self.model.sample(mono_B1MF, batch.sight, noise_BEMF=noise_BEMF, steps=steps).float())
+
+    def show(self, batch: Batch, draw: Draw) -> Shown:
+        """The first window's mels beside the true ones, and both as sound: the levels of the mels on the mono's phase."""
+        if self.config.model.unet.ears != 2:
+            return Shown()
+        mel = self.config.mel
+        shown = {"predicted": self.sampled(batch, draw)[0].cpu(), "true": mels(batch, mel)[1][0].float().cpu()}
+        frames_of_picture = shown["true"].shape[2] // batch.mask_BLO.shape[1]
+        positions_FO3 = batch.positions_BLO3[0].cpu().repeat_interleave(frames_of_picture, dim=0).numpy()
+        mask_FO = batch.mask_BLO[0].cpu().repeat_interleave(frames_of_picture, dim=0).numpy()
+        mono_N, vocoder = batch.mono_BN[0].cpu(), MonoPhase(mel)
+        sounds = {
+            name: (vocoder(mel_EMF, mono_N, Places(positions_FO3, mask_FO)).numpy(), mel.sample_rate_hz)
+            for name, mel_EMF in shown.items()
+        }
+        pictures = figures.ears_figure({n: m.numpy() for n, m in shown.items()}, mel, title=batch.clip_ids[0])
+        return Shown({"mels": pictures}, sounds)
 
     def export(self, folder: Path, tag: str, weights: Mapping[str, dict[str, Tensor]], state: State) -> list[Path]:
         checkpoint.write_whole(folder / "config.yaml", self.config.save)
@@ -191,18 +225,15 @@ def hide(
 
 
 class WindowData:
-    """Training and validation windows of a dataset as `loop.Data`."""
+    """Training and validation windows of a dataset as `loop.Data`; in many processes each has its share of every batch."""
 
-    def __init__(self, config: Stage1Config):
-        training = Windows(
-            open_clips(config.dataset, "train", config.data), config.data, config.mel, seed=config.run.seed
-        )
-        held_out = Windows(
-            open_clips(config.dataset, "val", config.data), config.data, config.mel, seed=config.run.seed, train=False
-        )
+    def __init__(self, config: Stage1Config, world: World = ALONE):
         size, workers = config.run.batch_size, config.run.workers
-        self._training: Loader = loader(training, size, workers=workers, drop_last=len(training) >= size)
-        self._validation: Loader = loader(held_out, size)
+        training, held_out = windows(config, "train"), windows(config, "val")
+        ranks = {"rank": world.rank, "world": world.size}
+        whole = len(training) >= size * world.size or world.size > 1
+        self._training: Loader = loader(training, size, workers=workers, drop_last=whole, **ranks)
+        self._validation: Loader = loader(held_out, size, **ranks)
         self.batches_per_epoch = len(self._training)
 
     def training(self, epoch: int, start_batch: int):
@@ -212,8 +243,19 @@ class WindowData:
         return iter(self._validation)
 
 
-def train(config: Stage1Config, *, progress: bool = True) -> tuple[Stage1, Result]:
+def windows(config: Stage1Config, split: str) -> Windows:
+    """The windows of a split; those for training are drawn at random and varied."""
+    clips = open_clips(config.dataset, split, config.data)
+    return Windows(clips, config.data, config.mel, seed=config.run.seed, train=split == "train")
+
+
+def train(config: Stage1Config, world: World = ALONE, *, progress: bool = True) -> tuple[Stage1, Result]:
     """Train stage 1 as ``config`` says, or go on where its folder left off."""
     stage = Stage1(config)
     tree: dict[str, Any] = config.to_dict()
-    return stage, fit(stage, WindowData(config), config.run, tree=tree, progress=progress)
+    return stage, fit(stage, WindowData(config, world), config.run, tree=tree, world=world, progress=progress)
+
+
+def run(config: Stage1Config, world: World = ALONE) -> Result:
+    """`train` for `distributed.launch`: what comes back from another process is the result alone."""
+    return train(config, world)[1]

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from binaural_core import checkpoint
+from binaural_core import checkpoint, figures
 from binaural_core.audio import log_mel
 from binaural_core.config import Config
 from binaural_core.data.catalog import DatasetConfig, open_clips
@@ -28,7 +29,11 @@ from binaural_core.models.vocoder_losses import discriminator_loss, generator_lo
 from binaural_core.places import CONFIGS
 from binaural_core.seeds import first_weights, numpy_stream
 from binaural_core.training import annealing
-from binaural_core.training.loop import Draw, Player, Result, RunConfig, State, fit
+from binaural_core.training.distributed import ALONE, World
+from binaural_core.training.loop import Result, fit
+from binaural_core.training.run import RunConfig
+from binaural_core.training.stage import Draw, Player, Shown
+from binaural_core.training.state import State
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +74,7 @@ class Work:
     fake_B1N: Tensor
     adversarial: bool
     gain_B: Tensor  # of each ear's sample; silence is judged without it
+    watched: dict[str, Tensor]  # what must be finite
 
 
 class Stage2:
@@ -77,9 +83,9 @@ class Stage2:
     averaged = ("generator",)
     best_by = "mel_l1"
 
-    def __init__(self, config: Stage2Config, batches_per_epoch: int):
+    def __init__(self, config: Stage2Config, steps_per_epoch: int):
         self.config, self.vocoder = config, config.bigvgan
-        self.batches_per_epoch = batches_per_epoch
+        self.steps_per_epoch = steps_per_epoch
         kinds = {"mpd": MultiPeriodDiscriminator, "mrd": MultiResolutionDiscriminator}
         with first_weights(config.run.seed):
             self.generator = BigVGAN(self.vocoder)
@@ -109,6 +115,10 @@ class Stage2:
         )
         self.players = (judging, making) if self.judges else (making,)
 
+    def inputs(self, batch: MelBatch) -> dict[str, Tensor]:
+        sound = {"the ears' sound": batch.context_BEN}
+        return sound if batch.predicted_BEMF is None else sound | {"the predicted mels": batch.predicted_BEMF}
+
     def prepare(self, batch: MelBatch, draw: Draw, step: int) -> Work:
         mel_BEMF = true_mels(batch, self.vocoder)
         share = self.prediction_share(step)
@@ -119,7 +129,8 @@ class Stage2:
         real_B1N = batch.wave_BEN.flatten(0, 1)[:, None]
         fake_B1N = self.generator(mel_BEMF.flatten(0, 1))
         adversarial = bool(self.judges) and step >= self.vocoder.freeze_step
-        return Work(real_B1N, fake_B1N, adversarial, batch.gain_B.repeat_interleave(2))
+        watched = {"the mels": mel_BEMF, "the generated sound": fake_B1N.unflatten(0, mel_BEMF.shape[:2])}
+        return Work(real_B1N, fake_B1N, adversarial, batch.gain_B.repeat_interleave(2), watched)
 
     def prediction_share(self, step: int) -> float:
         """Probability of a predicted mel at this step; 1 with predicted mels and no scheduled sampling."""
@@ -127,7 +138,7 @@ class Stage2:
             return 0.0
         if not self.config.use_scheduled_sampling:
             return 1.0
-        epoch = step // self.batches_per_epoch
+        epoch = step // self.steps_per_epoch
         if self.config.schedule == "linear":
             return annealing.linear(epoch, self.config.run.epochs)
         return annealing.piecewise(epoch)
@@ -149,6 +160,15 @@ class Stage2:
             scores["mel_l1_from_predicted"] = float(mel_l1(real_B1N, fake_B1N, self.vocoder.loss_mel))
         return scores
 
+    def show(self, batch: MelBatch, draw: Draw) -> Shown:
+        """The first segment's generated sound beside the recorded one."""
+        fake_EN = self.generator(true_mels(batch, self.vocoder)[0]).float()[:, 0]
+        waves = {"generated": fake_EN.cpu(), "recorded": batch.wave_BEN[0].cpu()}
+        mels = {name: log_mel(wave_EN, self.vocoder.mel).numpy() for name, wave_EN in waves.items()}
+        figure = figures.ears_figure(mels, self.vocoder.mel, title=batch.clip_ids[0])
+        rate = self.vocoder.sampling_rate
+        return Shown({"mels": figure}, {name: (wave_EN.numpy(), rate) for name, wave_EN in waves.items()})
+
     def export(self, folder: Path, tag: str, weights: Mapping[str, dict[str, Tensor]], state: State) -> list[Path]:
         """``g_best``, or ``g_XXXXXXXX`` and ``do_XXXXXXXX`` named by the step; public BigVGAN format."""
         self.vocoder.save_json(folder / "config.json")
@@ -159,7 +179,7 @@ class Stage2:
             optimizers = {"optim_g": "generator", "optim_d": "discriminators"}
             others = {judge: dict(weights[judge]) for judge in self.judges}
             others |= {k: state.optimizers[v].state_dict() for k, v in optimizers.items() if v in state.optimizers}
-            others |= {"steps": state.step, "epoch": state.step // self.batches_per_epoch}
+            others |= {"steps": state.step, "epoch": state.step // self.steps_per_epoch}
             files.append(checkpoint.save(folder / f"do_{name}", others))
         return files
 
@@ -171,10 +191,10 @@ def true_mels(batch: MelBatch, vocoder: BigVGANConfig) -> Tensor:
 
 
 class SegmentData:
-    """Training and validation segments as `loop.Data`."""
+    """Training and validation segments as `loop.Data`; in many processes each has its share of every batch."""
 
-    def __init__(self, config: Stage2Config):
-        vocoder, self.config = config.bigvgan, config
+    def __init__(self, config: Stage2Config, world: World = ALONE):
+        vocoder, self.config, self.world = config.bigvgan, config, world
         frames = vocoder.segment_size // vocoder.hop_size
         predicted = Path(config.mel_pred_dir) if config.mel_pred_dir else None
 
@@ -191,28 +211,45 @@ class SegmentData:
             )
 
         self._training, self._held_out = pairs("train", config.rounds), pairs("val", 1)
-        self.batches_per_epoch = max(1, len(self._training) // config.run.batch_size)
+        together = config.run.batch_size * world.size
+        need(
+            world.size == 1 or len(self._training) >= together,
+            f"{len(self._training)} segments do not fill one batch in each of {world.size} processes",
+            why=f"every process needs {config.run.batch_size} for each step",
+            fix="lower the batch size, raise rounds, or add clips",
+        )
+        self.batches_per_epoch = max(1, len(self._training) // together)
 
     def training(self, epoch: int, start_batch: int) -> Iterator[MelBatch]:
         self._training.set_epoch(epoch)
         order = numpy_stream(self.config.run.seed, "order", epoch).permutation(len(self._training))
-        size = self.config.run.batch_size
+        size = self.config.run.batch_size * self.world.size
         for number in range(start_batch, self.batches_per_epoch):
-            yield self._batch(self._training, order[number * size : (number + 1) * size])
+            yield self._batch(self._training, self._mine(order[number * size : (number + 1) * size]))
 
     def validation(self) -> Iterator[MelBatch]:
-        size = self.config.run.batch_size
-        for first in range(0, len(self._held_out), size):
-            yield self._batch(self._held_out, range(first, min(first + size, len(self._held_out))))
+        size, count = self.config.run.batch_size, len(self._held_out)
+        batches = [range(first, min(first + size, count)) for first in range(0, count, size)]
+        for batch in self.world.share(batches):
+            yield self._batch(self._held_out, batch)
+
+    def _mine(self, indices):
+        """This process's part of a batch."""
+        return np.array_split(indices, self.world.size)[self.world.rank]
 
     def _batch(self, pairs: MelPairs, indices) -> MelBatch:
         return collate_mels([pairs[int(i)] for i in indices], pairs.mel.hop_samples)
 
 
-def train(config: Stage2Config, *, progress: bool = True) -> tuple[Stage2, Result]:
+def train(config: Stage2Config, world: World = ALONE, *, progress: bool = True) -> tuple[Stage2, Result]:
     """Train stage 2 as ``config`` says, or go on where its folder left off."""
-    data = SegmentData(config)
-    stage = Stage2(config, data.batches_per_epoch)
+    data = SegmentData(config, world)
+    stage = Stage2(config, max(1, data.batches_per_epoch // config.run.accumulate))
     tree: dict[str, Any] = config.to_dict() | {"bigvgan": config.bigvgan.to_public()}
     run = config.run.replace(decay_per_step=config.bigvgan.lr_decay)
-    return stage, fit(stage, data, run, tree=tree, progress=progress)
+    return stage, fit(stage, data, run, tree=tree, world=world, progress=progress)
+
+
+def run(config: Stage2Config, world: World = ALONE) -> Result:
+    """`train` for `distributed.launch`: what comes back from another process is the result alone."""
+    return train(config, world)[1]

@@ -12,7 +12,10 @@ from binaural_core import checkpoint
 from binaural_core.errors import InputError
 from binaural_core.seeds import stream
 from binaural_core.training.ema import Ema, swapped
-from binaural_core.training.loop import Player, RunConfig, differences, fit, learning_rate_factor
+from binaural_core.training.loop import fit
+from binaural_core.training.run import RunConfig, learning_rate_factor
+from binaural_core.training.stage import Player, Shown
+from binaural_core.training.state import differences
 
 
 @dataclass
@@ -30,6 +33,14 @@ class Numbers:
         return len(self.indices)
 
 
+@dataclass
+class Work:
+    x: torch.Tensor
+    y: torch.Tensor
+    step: int
+    watched: dict
+
+
 class Line:
     """Learns y = 3 x from noisy points; two players, the second from step 4 on."""
 
@@ -44,23 +55,28 @@ class Line:
             Player(
                 "second",
                 [{"params": list(self.modules["other"].parameters()), "lr": 0.05}],
-                lambda work: {"total": self.modules["other"](work[0]).square().mean()},
+                lambda work: {"total": self.modules["other"](work.x).square().mean()},
                 5.0,
                 from_step=4,
             ),
         )
 
+    def inputs(self, batch):
+        return {"x": batch.x}
+
     def prepare(self, batch, draw, step):
         noise = torch.stack([torch.randn(1, generator=g) for g in draw("noise")])
-        return batch.x, 3 * batch.x + 0.1 * noise, step
+        return Work(batch.x, 3 * batch.x + 0.1 * noise, step, {})
 
     def loss(self, work):
-        x, y, step = work
-        bad = torch.nan if step in self.poison_at else 0.0
-        return {"total": (self.modules["net"](x) - y).square().mean() + bad}
+        bad = torch.nan if work.step in self.poison_at else 0.0
+        return {"total": (self.modules["net"](work.x) - work.y).square().mean() + bad}
 
     def validate(self, batch, draw):
         return {"error": float((self.modules["net"](batch.x) - 3 * batch.x).abs().mean())}
+
+    def show(self, batch, draw):
+        return Shown()
 
     def export(self, folder, tag, weights, state):
         self.exported.append(tag)
@@ -114,7 +130,7 @@ def test_a_run_stopped_at_any_step_and_resumed_equals_the_unbroken_run(tmp_path,
 
     class Killed(Line):
         def loss(self, work):
-            if work[2] == stop_at:
+            if work.step == stop_at:
                 raise Stop
             return super().loss(work)
 
@@ -151,7 +167,7 @@ def test_a_step_with_nan_is_named_skipped_and_counted(tmp_path, caplog):
 
 
 def test_too_many_skipped_steps_in_a_row_stop_the_training(tmp_path):
-    with pytest.raises(InputError, match="training stopped at step 4: total was not finite 3 steps in a row"):
+    with pytest.raises(InputError, match="training stopped at step 4: something was not finite 3 steps in a row"):
         train(tmp_path, Line(poison_at={2, 3, 4, 5}), patience=3)
 
 

@@ -20,7 +20,8 @@ from binaural_core.models.visual import VisualConfig
 from binaural_core.scene.casting import SceneConfig
 from binaural_core.seeds import numpy_stream, stream
 from binaural_core.training import annealing, stage1, stage2
-from binaural_core.training.loop import Draw, RunConfig
+from binaural_core.training.run import RunConfig
+from binaural_core.training.stage import Draw
 
 MEL = MelConfig()
 RATE, HOP = MEL.sample_rate_hz, MEL.hop_samples
@@ -259,7 +260,7 @@ def test_stage2_resumes_to_the_last_digit(tmp_path, monkeypatch):
 
 def test_the_vocoder_hears_predicted_mels_as_often_as_the_schedule_says(tmp_path):
     config = two(tmp_path, epochs=10).replace(mel_pred_dir="somewhere", use_scheduled_sampling=True, schedule="linear")
-    stage = stage2.Stage2(config, batches_per_epoch=4)
+    stage = stage2.Stage2(config, steps_per_epoch=4)
     assert [stage.prediction_share(step) for step in (0, 20, 39)] == pytest.approx([0.0, 0.4, 0.72])
     assert stage2.Stage2(two(tmp_path), 4).prediction_share(20) == 0
     waves = 0.1 * torch.randn(1, 2, 28 * HOP, generator=stream(0, "w"))
