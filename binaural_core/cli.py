@@ -200,6 +200,43 @@ class TrainStage2:
 
 
 @dataclass(kw_only=True)
+class TrainLocalizer:
+    """Train the localiser (pictures to the places of what sounds). Goes on where the run of that id left off."""
+
+    config: str | None = "localizer.yaml"
+    """YAML file of a LocalizerTraining; a path, or a shipped one."""
+    set: tuple[str, ...] = ()
+    """Single settings, such as model.width=32 h_fov_deg=[90.0]."""
+    dataset: Literal["fairplay", "realbinaural", "scenes", "mix"] | None = None
+    """Which data set; its boxes must be known."""
+    data_root: str | None = None
+    """Its folder."""
+    id: str | None = None
+    """Name of the run; its folder is {ckpt}/{id}."""
+    ckpt: str | None = None
+    """Folder of all runs; `binaural infer --weights` finds the localiser of a run named localizer in it."""
+    batch_size_per_gpu: int | None = None
+    num_epoch: int | None = None
+    lr: float | None = None
+
+    def run(self) -> None:
+        from binaural_core.training import localizer
+
+        given = {
+            "dataset.kind": self.dataset,
+            "dataset.root": self.data_root,
+            "run.id": self.id,
+            "run.checkpoints": self.ckpt,
+            "run.batch_size": self.batch_size_per_gpu,
+            "run.epochs": self.num_epoch,
+            "lr": self.lr,
+        }
+        config = load_config(localizer.LocalizerTraining, self.config)
+        _, result = localizer.train(config.replace(**(only_given(given) | settings(self.set))))
+        report(result)
+
+
+@dataclass(kw_only=True)
 class Mels:
     """Write stage 1's mels of a whole data set, for training stage 2 on them."""
 
@@ -344,6 +381,7 @@ COMMANDS = {
     "frames": Frames,
     "train stage1": TrainStage1,
     "train stage2": TrainStage2,
+    "train localizer": TrainLocalizer,
     "mels": Mels,
     "infer": Infer,
     "evaluate audio": EvaluateAudio,

@@ -36,6 +36,7 @@ from binaural_core.data.config import DataConfig
 from binaural_core.data.dubbing import dub
 from binaural_core.data.eyes import Closed, Eyes, clip_eyes, open_eyes
 from binaural_core.data.loading import cut
+from binaural_core.data.locating import Locate, Located
 from binaural_core.data.mel_pairs import EARS, mel_path, write_mels
 from binaural_core.data.sample import Clip, collate
 from binaural_core.data.splits import VIDEO_SUFFIXES
@@ -43,9 +44,10 @@ from binaural_core.errors import InputError, need
 from binaural_core.models.bigvgan import BigVGAN
 from binaural_core.models.bigvgan_config import BigVGANConfig
 from binaural_core.models.diffbinaural import DiffBinaural, DiffBinauralConfig
+from binaural_core.models.localizer import Localizer
 from binaural_core.models.vocoding import MonoPhase, PerEar, Vocoder
 from binaural_core.passage import EDGE_FRAMES, WINDOWS_AT_ONCE, Passage, RollingMono, Span
-from binaural_core.places import outputs, pick_device
+from binaural_core.places import data_samples, outputs, pick_device
 from binaural_core.seeds import stream
 
 SPAN_FRAMES = 640  # made at a time: 7.4 s
@@ -87,7 +89,9 @@ class Binauralizer:
         *,
         device: str | torch.device = "cpu",
         default_stage2: str = "mono_phase",
+        locate: Locate | None = None,
     ):
+        """locate : finds what sounds in pictures that come without boxes; None: they are covered by a grid of crops."""
         need(
             data.window_frames % max(data.frames_per_window, 1) == 0,
             f"window_frames={data.window_frames} is no multiple of frames_per_window={data.frames_per_window}",
@@ -97,14 +101,16 @@ class Binauralizer:
         self.device = torch.device(device)
         self.stage1 = stage1.to(self.device).eval()
         self.mel, self.data, self.vocoders, self.default_stage2 = mel, data, vocoders, default_stage2
+        self.locate = locate
 
     @classmethod
     def from_pretrained(
         cls, path_or_name: str | Path | None = None, *, device: str | torch.device = "cpu"
     ) -> Binauralizer:
-        """Load a folder that holds ``stage1/`` (config.yaml, unet_best.pth, frame_best.pth) and perhaps ``stage2/``.
+        """Load a folder that holds ``stage1/`` (config.yaml, unet_best.pth, frame_best.pth) and perhaps more.
 
-        ``stage2/`` holds config.json and g_best. Without a path: the networks that `make demo` trained.
+        ``stage2/`` holds config.json and g_best; ``localizer/`` config.yaml and localizer_best.pth, else the shipped one is
+        taken. Without a path: the networks that `make demo` trained.
         Raises InputError when files are missing or do not belong together.
         """
         device = pick_device(device)
@@ -139,7 +145,9 @@ class Binauralizer:
             generator = BigVGAN.from_checkpoint(stage2 / "g_best", vocoder_config)
             generator.remove_weight_norm()
             vocoders["bigvgan"] = PerEar(generator.to(device), config.mel)
-        return cls(model, config.mel, config.data, vocoders, device=device)
+        localizer = open_localizer(folder)
+        locate = localizer.to(device).locate if localizer else None
+        return cls(model, config.mel, config.data, vocoders, device=device, locate=locate)
 
     def binauralize(
         self,
@@ -186,6 +194,7 @@ class Binauralizer:
             video=video,
             positions=positions,
             image_positions=image_positions,
+            locate=self.locate,
         )
         pieces = list(self.spans(iter([mono_N[None]]), eyes, seed=seed, steps=steps, stage2=stage2))
         return Binaural(
@@ -234,6 +243,7 @@ class Binauralizer:
             positions=positions,
             image_positions=image_positions,
             fps=fps,
+            locate=self.locate,
         )
         suffix = out.suffix.lower()
         if suffix == ".mp4":
@@ -289,7 +299,8 @@ class Binauralizer:
                         told = {"positions": positions, "image_positions": image_positions}
                         eyes = open_eyes(self.data, clip.duration_s, **told)
                     else:
-                        eyes = clip_eyes(clip, self.data) if clip.pictures is not None else Closed(self.data)
+                        seeing = clip.pictures is not None
+                        eyes = clip_eyes(clip, self.data, self.locate) if seeing else Closed(self.data)
                     self._write(clip.mono or clip.ears, path, eyes, seed=seed, steps=steps, stage2=stage2)
                 made.append(path)
             except InputError as error:
@@ -345,6 +356,7 @@ class Binauralizer:
         window_s = self.data.window_frames * self.mel.hop_samples / self.mel.sample_rate_hz
         written = 0
         for number, clip in enumerate(clips, start=1):
+            clip = Located(clip, self.locate) if self.locate else clip
             try:
                 written += self._write_mels_of(clip, Path(out), split, window_s, seed, steps)
             except InputError as error:
@@ -401,6 +413,17 @@ class Binauralizer:
                 return
             yield passage.make(start, stop, vocoder)
             start = stop
+
+
+def open_localizer(folder: Path) -> Localizer | None:
+    """The localiser in ``folder/localizer``, else the shipped one; None where neither is there."""
+    own = folder / "localizer"
+    if (own / "localizer_best.pth").is_file():
+        return Localizer.from_folder(own)
+    try:
+        return Localizer.from_folder(data_samples() / "weights" / "localizer")
+    except InputError:  # a package without its clone: pictures are covered by a grid
+        return None
 
 
 def window_starts_s(duration_s: float, window_s: float) -> list[float]:

@@ -5,9 +5,10 @@ its objects (they have true positions), else by following detections of one labe
 first. A crop is a square around the object's box, moved inside the picture; its image position is the centre of the
 object. Where the direction is not known it is what the camera sees at that centre, and the distance is NaN.
 
-Fallback: where nobody looked for objects, the slots hold the whole picture (slot 0, unless the config says never; its
-direction is unknown, NaN) and a row of squares from left to right, with the direction of each square's centre. Where
-somebody looked and found nothing, the slots are empty: zeros, NaN and mask True.
+Boxes come from a data set, from a detector, or from the localiser (`locating`), which fills them in where there are none.
+Fallback: where nobody looked for objects, or the localiser was sure of none, the slots hold the whole picture (slot 0,
+unless the config says never; its direction is unknown, NaN) and a row of squares from left to right, with the direction
+of each square's centre. Where somebody looked and found nothing, the slots are empty: zeros, NaN and mask True.
 """
 
 from collections.abc import Sequence
@@ -50,7 +51,7 @@ def sight(
     slots = follow(views, data.objects - reserved, data.min_score)
     for at, view in enumerate(views):
         height, width = view.image_HW3.shape[:2]
-        camera = _camera(data.h_fov_deg, min(max(width / height, 0.1), 10.0))
+        camera = _camera(view.h_fov_deg or data.h_fov_deg, min(max(width / height, 0.1), 10.0))
         window = _pixels(region, width, height)
         boxes, known = _wanted(view, slots[at], data, reserved, region, width / height)
         for slot, box in enumerate(boxes):

@@ -1,12 +1,13 @@
 """What is seen at any time of a recording, wherever it comes from: a clip, pictures, told positions, or nothing.
 
 The pipeline asks ``eyes.sight(times_s)`` and gets what the visual network takes. Times beyond the sound's end see its last
-moment, because the last window of a recording reaches over its end.
+moment, because the last window of a recording reaches over its end. Where pictures come without boxes, a localiser finds
+the objects in them if there is one (`locating`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +17,7 @@ import numpy as np
 from binaural_core.data.config import DataConfig
 from binaural_core.data.crops import sight
 from binaural_core.data.frames import FrameFolder, VideoFrames
+from binaural_core.data.locating import Finder, Locate, Look
 from binaural_core.data.sample import Clip, Sight
 from binaural_core.errors import InputError, need
 from binaural_core.scene.geometry import Camera
@@ -34,7 +36,7 @@ class Eyes(Protocol):
 class Looking:
     """Eyes that look at pictures: ``look(times)`` as a `Clip` has it."""
 
-    look: Callable[[Sequence[float]], list[View]]
+    look: Look
     data: DataConfig
     duration_s: float
 
@@ -50,7 +52,7 @@ class Told:
     image_positions_LO2: np.ndarray
     data: DataConfig
     duration_s: float
-    look: Callable[[Sequence[float]], list[View]] | None = None
+    look: Look | None = None
 
     def sight(self, times_s: Sequence[float]) -> Sight:
         count = len(self.positions_LO3)
@@ -95,9 +97,9 @@ def boxed(view: View, image_positions_O2: np.ndarray, positions_O3: np.ndarray) 
     return View(view.image_HW3, boxes, positions_O3, np.ones(count, np.float32), tuple(map(str, range(count))), True)
 
 
-def clip_eyes(clip: Clip, data: DataConfig) -> Looking:
-    """Eyes that look at a clip's pictures with what it knows of its objects."""
-    return Looking(clip.look, data, clip.duration_s)
+def clip_eyes(clip: Clip, data: DataConfig, locate: Locate | None = None) -> Looking:
+    """Eyes that look at a clip's pictures with what it knows of its objects, or with what ``locate`` finds."""
+    return Looking(Finder(clip.look, locate) if locate else clip.look, data, clip.duration_s)
 
 
 def open_eyes(
@@ -109,11 +111,13 @@ def open_eyes(
     positions: np.ndarray | None = None,
     image_positions: np.ndarray | None = None,
     fps: float | None = None,
+    locate: Locate | None = None,
 ) -> Eyes:
     """Eyes for a sound of ``duration_s`` seconds from whatever the user has.
 
     frames : a folder of numbered pictures or (L, H, W, 3) uint8.   video : a file.
     positions : (3,), (O, 3), (L, O, 3).   image_positions : (2,), (O, 2), (L, O, 2).   fps : of a folder of frames.
+    locate : finds objects in pictures where no positions were told; without it the pictures are covered by a grid.
     Raises InputError when frames and video are both given, or shapes are wrong.
     """
     need(
@@ -130,16 +134,18 @@ def open_eyes(
     elif frames is not None:
         look = _array_looker(frames, duration_s)
     if positions is None and image_positions is None:
-        return Looking(look, data, duration_s) if look else Closed(data)
+        if look is None:
+            return Closed(data)
+        return Looking(Finder(look, locate) if locate else look, data, duration_s)
     where, places = _told(positions, image_positions, Camera(h_fov_deg=data.h_fov_deg))
     return Told(where, places, data, duration_s, look)
 
 
-def _looker(pictures: FrameFolder | VideoFrames, duration_s: float):
+def _looker(pictures: FrameFolder | VideoFrames, duration_s: float) -> Look:
     return lambda times: [View(p.image_HW3) for p in pictures.at(times, duration_s)]
 
 
-def _array_looker(frames_LHW3: np.ndarray, duration_s: float):
+def _array_looker(frames_LHW3: np.ndarray, duration_s: float) -> Look:
     need(
         frames_LHW3.ndim == 4 and frames_LHW3.shape[3] == 3 and frames_LHW3.dtype == np.uint8 and len(frames_LHW3) > 0,
         f"frames have shape {frames_LHW3.shape} and type {frames_LHW3.dtype}",

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,9 +24,13 @@ from binaural_core.data.config import DataConfig
 from binaural_core.data.pictures import Gallery, PictureBatch, VariedConfig, gather, varied
 from binaural_core.data.sample import Clip
 from binaural_core.errors import need
-from binaural_core.models.localizer import COARSEST_PX, Localizer, LocalizerConfig, Maps, peaks
+from binaural_core.models.localizer import CELL_PX, COARSEST_PX, Localizer, LocalizerConfig, Maps, peaks
 from binaural_core.seeds import first_weights, numpy_stream
-from binaural_core.training.loop import Draw, Player, Result, RunConfig, State, fit
+from binaural_core.training.distributed import ALONE, World
+from binaural_core.training.loop import Result, fit
+from binaural_core.training.run import RunConfig
+from binaural_core.training.stage import Draw, Player, Shown
+from binaural_core.training.state import State
 
 ALPHA, BETA = 2, 4  # exponents of the focal loss, Zhou et al. 2019
 SPREAD = 0.06  # of a peak, as a part of its box's side
@@ -76,20 +79,20 @@ class LocalizerTraining(Config):
 class Work:
     """What one step is computed from."""
 
-    maps: Maps
+    pictures_B3HW: Tensor
     targets: Targets
-    watched: dict[str, Tensor] = field(default_factory=dict)
+    watched: dict[str, Tensor] = field(default_factory=dict)  # what must be finite
 
 
 @dataclass(frozen=True)
 class Targets:
-    """What the maps should be, and in which cells the shift and the size count."""
+    """What the maps should be, in which cells the shift and the size count, and how many objects each picture has."""
 
     heat_BHW: Tensor
     shift_B2HW: Tensor
     size_B2HW: Tensor
     weight_BHW: Tensor
-    objects: int
+    objects_B: Tensor
 
 
 class LocalizerStage:
@@ -107,44 +110,54 @@ class LocalizerStage:
         self.players = (Player("localizer", groups, self.loss, config.clip_norm, weight_decay=config.weight_decay),)
 
     def inputs(self, batch: PictureBatch) -> dict[str, Tensor]:
-        return {"pictures": batch.pictures_B3HW}
+        return {"the pictures": batch.pictures_B3HW}
 
     def prepare(self, batch: PictureBatch, draw: Draw, step: int) -> Work:
         pairs = [
             varied(picture, boxes, self.config.varied, generator)
             for picture, boxes, generator in zip(batch.pictures_B3HW, batch.boxes_BO4, draw("varied"), strict=True)
         ]
-        maps = self.model(torch.stack([picture for picture, _ in pairs]))
-        return Work(maps, targets(torch.stack([boxes for _, boxes in pairs]), maps.heat_BHW.shape[1:]))
+        pictures_B3HW = torch.stack([picture for picture, _ in pairs])
+        return work(pictures_B3HW, torch.stack([boxes for _, boxes in pairs]))
 
     def loss(self, work: Work) -> dict[str, Tensor]:
-        heat, shift, size = losses(work.maps, work.targets)
+        maps = self.model(work.pictures_B3HW)
+        work.watched["the heat map"] = maps.heat_BHW
+        heat, shift, size = losses(maps, work.targets)
         total = heat + self.config.shift_weight * shift + self.config.size_weight * size
         return {"total": total, "heat": heat, "shift": shift, "size": size}
 
     def validate(self, batch: PictureBatch, draw: Draw) -> dict[str, float]:
-        """The loss on pictures as they are; parts of the objects missed, false peaks per picture, and how far off the
-        others are across, as a part of the picture's width."""
-        maps = self.model(batch.pictures_B3HW)
-        scores = {"loss": float(self.loss(Work(maps, targets(batch.boxes_BO4, maps.heat_BHW.shape[1:])))["total"])}
+        """The loss on pictures as they are; the part of the objects that is missed, false peaks per picture, and how far
+        off the others are across, as a part of the picture's width."""
+        scores = {"loss": float(self.loss(work(batch.pictures_B3HW, batch.boxes_BO4))["total"])}
         objects = hits = false = 0
         errors: list[float] = []
-        for (found_O4, _), boxes_O4 in zip(peaks(maps, self.config.model), batch.boxes_BO4, strict=True):
+        found = peaks(self.model(batch.pictures_B3HW), self.config.model)
+        for (found_O4, _), boxes_O4 in zip(found, batch.boxes_BO4, strict=True):
             true_O4 = boxes_O4[boxes_O4.isfinite().all(dim=1)]
             off = matched(across(found_O4.cpu().numpy()), across(true_O4.cpu().numpy()))
-            near = [error for error in off if error <= FAR]
+            near = off[off <= FAR].tolist()
             objects, hits, false = objects + len(true_O4), hits + len(near), false + len(found_O4) - len(near)
             errors += near
         scores["false_peaks"] = false / len(batch)
-        return (
-            scores
-            | ({"missed": 1 - hits / objects} if objects else {})
-            | ({"error_across": float(np.mean(errors))} if errors else {})
-        )
+        if objects:
+            scores["missed"] = 1 - hits / objects
+        if errors:
+            scores["error_across"] = float(np.mean(errors))
+        return scores
+
+    def show(self, batch: PictureBatch, draw: Draw) -> Shown:
+        return Shown()
 
     def export(self, folder: Path, tag: str, weights: Mapping[str, dict[str, Tensor]], state: State) -> list[Path]:
         checkpoint.write_whole(folder / "config.yaml", self.config.save)
         return [checkpoint.save(folder / f"{name}_{tag}.pth", dict(tensors)) for name, tensors in weights.items()]
+
+
+def work(pictures_B3HW: Tensor, boxes_BO4: Tensor) -> Work:
+    high, wide = pictures_B3HW.shape[2:]
+    return Work(pictures_B3HW, targets(boxes_BO4, (high // CELL_PX, wide // CELL_PX)))
 
 
 def targets(boxes_BO4: Tensor, cells: Sequence[int]) -> Targets:
@@ -170,22 +183,26 @@ def targets(boxes_BO4: Tensor, cells: Sequence[int]) -> Targets:
     centre_2HW = torch.stack([x_W.expand(high, -1), y_H[:, None].expand(-1, wide)]) + 0.5
     shift_B2HW = of_owner(middle_BO2) - centre_2HW
     weight_BHW = heat_BHW * (heat_BHW >= NEAR)
-    return Targets(heat_BHW, shift_B2HW, of_owner(side_BO2.log()), weight_BHW, int(there_BO.sum()))
+    return Targets(heat_BHW, shift_B2HW, of_owner(side_BO2.log()), weight_BHW, there_BO.sum(dim=1))
 
 
 def losses(maps: Maps, truth: Targets) -> tuple[Tensor, Tensor, Tensor]:
-    """Of the heat map (focal), the shift (L1, cells) and the size (L1, ln)."""
+    """Of the heat map (focal), the shift (L1, cells) and the size (L1, ln): the mean over pictures, each for itself."""
     logit_BHW = maps.heat_BHW.float()
     yes, no, heat = fn.logsigmoid(logit_BHW), fn.logsigmoid(-logit_BHW), logit_BHW.sigmoid()
     at_middle = (1 - heat) ** ALPHA * yes
     elsewhere = (1 - truth.heat_BHW) ** BETA * heat**ALPHA * no
     focal = torch.where(truth.heat_BHW == 1, at_middle, elsewhere)  # Zhou et al. 2019, eq. 1
-    heat_loss = -focal.sum() / max(truth.objects, 1)
     weight_B1HW = truth.weight_BHW[:, None]
-    cells = weight_B1HW.sum().clamp(min=1)
-    shift = ((maps.shift_B2HW.float() - truth.shift_B2HW).abs() * weight_B1HW).sum() / cells  # the same, eq. 2
-    size = ((maps.size_B2HW.float() - truth.size_B2HW).abs() * weight_B1HW).sum() / cells  # the same, eq. 3, of the ln
-    return heat_loss, shift, size
+    cells_B = weight_B1HW.flatten(1).sum(dim=1).clamp(min=1)
+
+    def off(maps_B2HW: Tensor, truth_B2HW: Tensor) -> Tensor:
+        return (((maps_B2HW.float() - truth_B2HW).abs() * weight_B1HW).flatten(1).sum(dim=1) / cells_B).mean()
+
+    heat_B = -focal.flatten(1).sum(dim=1) / truth.objects_B.clamp(min=1)
+    shift = off(maps.shift_B2HW, truth.shift_B2HW)  # the same, eq. 2
+    size = off(maps.size_B2HW, truth.size_B2HW)  # the same, eq. 3, of the ln
+    return heat_B.mean(), shift, size
 
 
 def across(boxes_O4: np.ndarray) -> np.ndarray:
@@ -224,13 +241,15 @@ def seen_clips(config: LocalizerTraining, split: str) -> list[tuple[Clip, float]
 
 
 class PictureData:
-    """Training and validation pictures as `stage.Data`."""
+    """Training and validation pictures as `stage.Data`; in many processes each has its share of every batch."""
 
-    def __init__(self, config: LocalizerTraining, *, progress: bool = True):
-        self.config = config
-        self._training, self._validation = (self._gallery(split, progress) for split in ("train", "val"))
-        self.batch_size = min(config.run.batch_size, len(self._training))
-        self.batches_per_epoch = len(self._training) // self.batch_size
+    def __init__(self, config: LocalizerTraining, world: World = ALONE, *, progress: bool = True):
+        self.config, self.world = config, world
+        self._training, self._validation = (
+            self._gallery(split, progress and world.first) for split in ("train", "val")
+        )
+        self.batch_size = config.run.batch_size if world.size > 1 else min(config.run.batch_size, len(self._training))
+        self.batches_per_epoch = len(self._training) // (self.batch_size * world.size)
 
     def _gallery(self, split: str, progress: bool) -> Gallery:
         clips = seen_clips(self.config, split)
@@ -238,17 +257,25 @@ class PictureData:
             return gather(clips, self.config.pictures_per_clip, self.config.pictures_px, on_clip=bar.update)
 
     def training(self, epoch: int, start_batch: int) -> Iterator[PictureBatch]:
-        order = numpy_stream(self.config.run.seed, "order", epoch).permutation(len(self._training))
+        order = numpy_stream(self.config.run.seed, "order", epoch).permutation(len(self._training)).tolist()
+        together = self.batch_size * self.world.size
         for number in range(start_batch, self.batches_per_epoch):
-            yield self._training.batch(order[number * self.batch_size :][: self.batch_size].tolist())
+            first = number * together + self.world.rank * self.batch_size
+            yield self._training.batch(order[first : first + self.batch_size])
 
     def validation(self) -> Iterator[PictureBatch]:
-        for first in range(0, len(self._validation), self.batch_size):
-            yield self._validation.batch(range(first, min(first + self.batch_size, len(self._validation))))
+        mine = self.world.share(range(len(self._validation)))
+        for first in range(0, len(mine), self.batch_size):
+            yield self._validation.batch(mine[first : first + self.batch_size])
 
 
-def train(config: LocalizerTraining, *, progress: bool = True) -> tuple[LocalizerStage, Result]:
+def train(config: LocalizerTraining, world: World = ALONE, *, progress: bool = True) -> tuple[LocalizerStage, Result]:
     """Train the localiser as ``config`` says, or go on where its folder left off."""
     stage = LocalizerStage(config)
-    tree: dict[str, Any] = config.to_dict()
-    return stage, fit(stage, PictureData(config, progress=progress), config.run, tree=tree, progress=progress)
+    data, tree = PictureData(config, world, progress=progress), config.to_dict()
+    return stage, fit(stage, data, config.run, tree=tree, world=world, progress=progress)
+
+
+def run(config: LocalizerTraining, world: World = ALONE) -> Result:
+    """`train` for `distributed.launch`: what comes back from another process is the result alone."""
+    return train(config, world)[1]
