@@ -4,11 +4,12 @@ Splits share nothing: each has dry sounds of its own, and a scene's seed holds t
 only a plan until its sound or pictures are asked for; each process then keeps what it rendered last.
 """
 
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 import numpy as np
 
@@ -30,8 +31,10 @@ from binaural_core.scene.video import draw
 from binaural_core.scene.view import View
 from binaural_core.seeds import numpy_stream
 
+T = TypeVar("T")
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[str, ...] = get_args(Split)
+MOST_BYTES = 3 << 29  # of sound and pictures that each process keeps: 1.5 GB
 NUMBER_BITS = 20  # of a scene's seed; two bits below them hold the split, the run's seed stands above
 
 
@@ -152,14 +155,41 @@ def _dry_sounds(folder: str | None, split: Split) -> tuple[DrySound, ...]:
     return find_dry_sounds((Path(folder) if folder else places.data_samples() / "dry") / split)
 
 
-@lru_cache(maxsize=256)  # about 1 MB for 4 s
+class Kept:
+    """What was made last, up to so many bytes; the longest unused goes first."""
+
+    def __init__(self, most_bytes: int):
+        self.most_bytes, self.bytes, self.made = most_bytes, 0, OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], T], size: Callable[[T], int]) -> T:
+        """What was made for the key, or what ``make`` gives now; ``size`` says how many bytes it takes."""
+        if key in self.made:
+            self.made.move_to_end(key)
+        else:
+            self.made[key] = make()
+            self.bytes += size(self.made[key])
+            while self.bytes > self.most_bytes and len(self.made) > 1:
+                self.bytes -= size(self.made.popitem(last=False)[1])
+        return self.made[key]
+
+
+_sounds, _pictures = Kept(MOST_BYTES // 2), Kept(MOST_BYTES // 2)
+
+
 def _rendered(scene: Scene, hrtf: str | None) -> RenderedSound:
-    return render_sound(scene, Head.from_sofa(hrtf) if hrtf else Head.kemar())
+    return _sounds.get(
+        (scene, hrtf),
+        lambda: render_sound(scene, Head.from_sofa(hrtf) if hrtf else Head.kemar()),
+        lambda sound: sound.mono_N.nbytes + sound.binaural_EN.nbytes,
+    )
 
 
-@lru_cache(maxsize=4096)  # 100 kB at 240 x 135
 def _picture(scene: Scene, time_s: float, width_px: int, height_px: int) -> View:
-    return draw(scene, [time_s], width_px, height_px)[0]
+    return _pictures.get(
+        (scene, time_s, width_px, height_px),
+        lambda: draw(scene, [time_s], width_px, height_px)[0],
+        lambda view: view.image_HW3.nbytes,
+    )
 
 
 @lru_cache(maxsize=32)

@@ -52,7 +52,11 @@ class SceneConfig(Config):
     """Angle that two sources keep at any time."""
     level_db: tuple[float, float] = (-6.0, 0.0)
     rt60_s: tuple[float, float] = (0.2, 0.6)
+    speed: tuple[float, float] = (1.0, 1.0)
+    """Slowest and fastest that recordings are played, evenly in octaves: more timbres from few recordings."""
     camera: Camera = field(default_factory=Camera)
+    h_fov_deg: tuple[float, float] | None = None
+    """Narrowest and widest view of the camera; None: as ``camera`` says."""
     mono: Literal["mean", "omni"] = "mean"
 
     def validate(self) -> None:
@@ -63,7 +67,7 @@ class SceneConfig(Config):
             why=f"scenes have 1 to {MAX_SOURCES}",
             fix="give the fewest and the most, such as (1, 3)",
         )
-        for name in ("elevation_deg", "distance_m", "level_db", "rt60_s"):
+        for name in ("elevation_deg", "distance_m", "level_db", "rt60_s", "speed"):
             low, high = getattr(self, name)
             need(low <= high, f"{name}={getattr(self, name)}", why="it is a range", fix="give the lower value first")
         need(
@@ -100,6 +104,9 @@ def find_dry_sounds(folder: str | Path) -> tuple[DrySound, ...]:
 def random_scene(config: SceneConfig, dry_sounds: Sequence[DrySound], seed: int) -> Scene:
     """Draw a scene; the same config, sounds and seed give the same one. Its sounds differ if there are enough."""
     need(len(dry_sounds) > 0, "there are no dry sounds", why="a scene sounds", fix="give at least one")
+    if config.h_fov_deg is not None:
+        h_fov_deg = float(numpy_stream(seed, "camera").uniform(*config.h_fov_deg))
+        config = config.replace(camera=config.camera.replace(h_fov_deg=h_fov_deg))
     chance = numpy_stream(seed, "random scene")
     count = int(chance.integers(config.sources[0], config.sources[1] + 1))
     room = _room(config, chance) if chance.random() < config.reverberant else None
@@ -180,7 +187,8 @@ def _even(way: np.ndarray, config: SceneConfig) -> np.ndarray:
 
 
 def _source(dry: DrySound, way: np.ndarray, config: SceneConfig, chance: np.random.Generator) -> Source:
-    spare_s = dry.duration_s - config.duration_s
+    speed = float(2 ** chance.uniform(*np.log2(config.speed))) if config.speed != (1, 1) else 1.0
+    spare_s = dry.duration_s / speed - config.duration_s
     offset_s = float(chance.uniform(0, abs(spare_s)))
     path = tuple(
         Keyframe(time_s=float(t), azimuth_deg=float(a), elevation_deg=float(e), distance_m=float(d))
@@ -192,7 +200,8 @@ def _source(dry: DrySound, way: np.ndarray, config: SceneConfig, chance: np.rand
         path=path,
         gain_db=float(chance.uniform(*config.level_db)),
         start_s=0.0 if spare_s >= 0 else offset_s,
-        from_s=offset_s if spare_s >= 0 else 0.0,
+        from_s=offset_s * speed if spare_s >= 0 else 0.0,
+        speed=speed,
     )
 
 

@@ -63,6 +63,8 @@ class Source(Config):
     """When the sound begins in the scene."""
     from_s: float = 0.0
     """Where in the recording it begins."""
+    speed: float = 1.0
+    """How fast the recording is played: at 2 twice as fast and an octave higher."""
 
     @classmethod
     def still(
@@ -93,6 +95,12 @@ class Source(Config):
             f"source {self.sound} begins at {self.start_s:g} s, {self.from_s:g} s into the recording",
             why="neither can be before the beginning",
             fix="give times from 0 on",
+        )
+        need(
+            0.25 <= self.speed <= 4,
+            f"source {self.sound} is played at speed {self.speed:g}",
+            why="beyond two octaves nothing sounds like itself",
+            fix="give a speed from 0.25 to 4",
         )
 
     @property

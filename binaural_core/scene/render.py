@@ -16,7 +16,7 @@ import numpy as np
 from scipy import fft
 
 from binaural_core import places
-from binaural_core.audio.io import read_audio
+from binaural_core.audio.io import read_audio, resample
 from binaural_core.errors import need
 from binaural_core.scene.casting import DrySound, SceneConfig, find_dry_sounds, random_scene
 from binaural_core.scene.geometry import directions
@@ -162,14 +162,18 @@ def _on_the_timeline(source: Source, count: int, rate_hz: int, sounds: Mapping[s
             why="a source is one channel of finite samples",
             fix="give one channel (N,) at the head's sample rate",
         )
-        part_N = whole_N[begin : begin + room]
+        part_N = whole_N[begin : begin + round(room * source.speed)]
     elif room > 0:
         path = sound_path(source.sound)
+        length_s = room / rate_hz * source.speed
         part_N = read_audio(
-            path, sample_rate_hz=rate_hz, channels=1, start_s=source.from_s, duration_s=room / rate_hz
-        ).mono_N[:room]
+            path, sample_rate_hz=rate_hz, channels=1, start_s=source.from_s, duration_s=length_s
+        ).mono_N
     else:
         part_N = np.zeros(0, np.float32)
+    if source.speed != 1:
+        part_N = resample(part_N, round(rate_hz * source.speed), rate_hz)
+    part_N = part_N[:room]
     line_N = np.zeros(count, np.float32)
     line_N[start : start + len(part_N)] = part_N * np.float32(10 ** (source.gain_db / 20))
     if begin > 0:

@@ -89,6 +89,7 @@ def _view(scene: Scene, positions_O3: np.ndarray, empty: Image.Image) -> View:
         scores_O=np.ones(len(shown), np.float32),
         labels=tuple(scene.sources[i].label for i in shown),
         objects_known=True,
+        h_fov_deg=scene.camera.h_fov_deg,
     )
 
 

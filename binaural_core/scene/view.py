@@ -24,3 +24,4 @@ class View:
     scores_O: np.ndarray = _nothing()
     labels: tuple[str, ...] = ()
     objects_known: bool = False  # False: nobody looked for objects; True with O = 0: somebody looked and found none
+    h_fov_deg: float | None = None  # the camera's horizontal field of view, where it is known
