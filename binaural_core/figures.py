@@ -221,6 +221,63 @@ def errors_figure(errors: Mapping[str, Mapping[str, float]]) -> Figure:
     return figure
 
 
+def curves_figure(
+    panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]],
+    x_label: str,
+    *,
+    log: str = "",
+    right: Mapping[str, float] | None = None,
+) -> Figure:
+    """Curves over one quantity, a panel for each of several others.
+
+    panels : quantity with its unit -> name -> (x, y).   log : which axes are logarithmic: "x", "y" or "xy".
+    right : quantity -> the value that would be right, dashed.
+    """
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    for axis, (quantity, curves) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+        for (name, (x, y)), colour in zip(curves.items(), VERSIONS, strict=False):
+            axis.plot(x, y, color=colour, label=name, lw=1.4, marker="o" if len(x) < 30 else "", ms=3)
+        if right and quantity in right:
+            axis.axhline(right[quantity], color="grey", lw=1.2, ls="--")
+        axis.set_xscale("log" if "x" in log else "linear")
+        axis.set_yscale("log" if "y" in log else "linear")
+        axis.set_xlabel(x_label)
+        axis.set_ylabel(quantity)
+        axis.grid(alpha=0.3)
+        axis.legend(
+            fontsize=8, ncols=2 if len(panels) > 1 else 4, loc="lower left", bbox_to_anchor=(0, 1), frameon=False
+        )
+    return figure
+
+
+def paths_figure(
+    paths: Mapping[str, tuple[Sequence[float], np.ndarray]],
+    truth: tuple[np.ndarray, np.ndarray],
+    *,
+    step: str = "step t",
+) -> Figure:
+    """Ways of many samples from noise (left) to data (right), and where they end beside the density they should have.
+
+    paths : name -> (T falling steps, (T, B) values).   truth : (values, density).
+    """
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    axes = figure.subplots(
+        1, 2 * len(paths), sharey=True, squeeze=False, gridspec_kw={"width_ratios": [4, 1] * len(paths)}
+    )[0]
+    for (way, end), (name, (steps_T, values_TB)) in zip(
+        zip(axes[::2], axes[1::2], strict=True), paths.items(), strict=True
+    ):
+        way.plot(steps_T, values_TB[:, :40], lw=0.6, color=LEFT, alpha=0.5)
+        way.set_xlim(max(steps_T), min(steps_T))
+        way.set_xlabel(step)
+        way.set_title(name, fontsize=10)
+        end.hist(values_TB[-1], bins=60, density=True, orientation="horizontal", color=LEFT, alpha=0.5)
+        end.plot(truth[1], truth[0], color=RIGHT, lw=1.4)
+        end.set_xlabel("density")
+    axes[0].set_ylabel("value")
+    return figure
+
+
 def pictures_figure(
     images: Sequence[np.ndarray], boxes: Sequence[np.ndarray], titles: Sequence[str], labels: Sequence[Sequence[str]]
 ) -> Figure:

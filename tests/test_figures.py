@@ -135,6 +135,29 @@ def test_the_rest_draws_what_it_is_given():
     assert [len(axis.get_images()) for axis in crops.axes] == [1, 1, 1, 0, 0, 0]
 
 
+def test_curves_have_a_panel_each_and_say_what_would_be_right():
+    curves = {
+        "error (dB)": {"a": ([1, 2, 4], [3.0, 2.0, 1.0]), "b": ([1, 2], [5.0, 4.0])},
+        "spread": {"a": ([1], [0.5])},
+    }
+    error, spread = drawn(figures.curves_figure(curves, "evaluations", log="x", right={"spread": 1.0})).axes
+    assert (error.get_xscale(), error.get_yscale()) == ("log", "linear")
+    assert [line.get_label() for line in error.lines] == ["a", "b"]
+    assert list(error.lines[1].get_ydata()) == [5.0, 4.0]
+    assert spread.get_ylabel() == "spread"
+    assert list(spread.lines[-1].get_ydata()) == [1.0, 1.0]
+
+
+def test_paths_run_from_noise_to_data():
+    values_TB = np.array([[2.0, -2.0], [1.0, -1.0], [0.5, -0.5]])
+    truth = (np.linspace(-1, 1, 3), np.full(3, 0.5))
+    way, end = drawn(figures.paths_figure({"ddim": ([999, 400, 0], values_TB)}, truth)).axes
+    assert way.get_xlim() == (999, 0)
+    np.testing.assert_array_equal(way.lines[1].get_ydata(), values_TB[:, 1])
+    assert sum(bar.get_width() * bar.get_height() for bar in end.patches) == pytest.approx(1.0)
+    np.testing.assert_array_equal(end.lines[0].get_ydata(), truth[0])
+
+
 def test_wrong_shapes_and_nothing_are_refused(mel_EMF):
     with pytest.raises(InputError, match="predicted has shape"):
         figures.ears_figure({"predicted": mel_EMF[0]})

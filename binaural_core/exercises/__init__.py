@@ -105,9 +105,9 @@ def find(name: str) -> Exercise:
 
 def all_exercises() -> dict[str, Exercise]:
     """Every exercise of the course by its name, such as ``02-ex1``."""
-    from binaural_core.exercises import data_loading, headphones, mel_spectrograms
+    from binaural_core.exercises import data_loading, diffusion, headphones, mel_spectrograms
 
-    return headphones.EXERCISES | data_loading.EXERCISES | mel_spectrograms.EXERCISES
+    return headphones.EXERCISES | data_loading.EXERCISES | mel_spectrograms.EXERCISES | diffusion.EXERCISES
 
 
 def returned(value: Any) -> Any:

@@ -4,7 +4,7 @@ A notebook begins with ``parameters = DataLoading.take(globals())`` and ends wit
 ``run_notebook(path, {"seed": 3})`` refuses what the notebook does not know, runs it offline and returns its numbers.
 """
 
-from binaural_core.notebooks.course import DataLoading, DemoResult, MelSpectrograms, SetUp
+from binaural_core.notebooks.course import DataLoading, DemoResult, DiffusionTheory, MelSpectrograms, SetUp
 from binaural_core.notebooks.parameters import Between, Parameters
 from binaural_core.notebooks.recording import METRICS_MIME, read_metrics, record, show, table
 from binaural_core.notebooks.run import Run, WidgetFailed, run_notebook
@@ -14,6 +14,7 @@ __all__ = [
     "Between",
     "DataLoading",
     "DemoResult",
+    "DiffusionTheory",
     "MelSpectrograms",
     "Parameters",
     "Run",

@@ -39,6 +39,17 @@ class MelSpectrograms(Parameters):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DiffusionTheory(Parameters):
+    """03: the small world of known mels, and how many samples are drawn from it."""
+
+    notebook: ClassVar[str] = "03_ddpm_and_ddim"
+    sounds: Annotated[int, Between(2, 8)] = 4
+    azimuth_step_deg: Annotated[float, Between(2.5, 37.5)] = 15.0
+    starts: Annotated[int, Between(16, 512)] = 64
+    paths: Annotated[int, Between(1000, 100_000)] = 4000
+
+
+@dataclass(frozen=True, kw_only=True)
 class DemoResult(Parameters):
     """demo: the folder that `make demo` filled."""
 

@@ -13,8 +13,10 @@ import tokenize
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 import yaml
+from scipy.special import softmax
 
 from binaural_core.errors import InputError
 from binaural_core.exercises import all_exercises, check, hint, solution
@@ -250,6 +252,11 @@ def test_its_exercises_are_asked_and_solved_in_it(path):
             assert f"def {exercise.answer}(" in source
 
 
+def likelihood(x_t: np.ndarray, mels_KD: np.ndarray, alpha_bar: float) -> np.ndarray:
+    """As a student would write it: right, until it underflows."""
+    return np.exp(-((x_t - alpha_bar**0.5 * mels_KD) ** 2).sum(axis=1) / (2 * (1 - alpha_bar)))
+
+
 @pytest.mark.parametrize(
     ("name", "answer", "said"),
     [
@@ -265,6 +272,14 @@ def test_its_exercises_are_asked_and_solved_in_it(path):
         ("01-ex2", lambda p, m: p[..., 0][~m].mean(), "NaN"),
         ("02-ex1", lambda f: f * 256 / 22050, "where the hop begins"),
         ("02-ex2", lambda m: 0.0, "shape"),
+        ("03-ex1", lambda a: ((1 - a) / a) ** 0.5, "b / a in unit scale"),
+        ("03-ex1", lambda a: 62.9736 * (1 - a) ** 0.5, "b alone"),
+        ("03-ex2", lambda v, x, a: a**0.5 * v - (1 - a) ** 0.5 * x, "sign"),
+        ("03-ex2", lambda v, x, a: a * v + (1 - a) * x, "take its root"),
+        ("03-ex2", lambda v, x, a: a**0.5 * x - (1 - a) ** 0.5 * v, "That is x_0"),
+        ("03-ex3", lambda x, m, a: softmax(-((x - a * m) ** 2).sum(1) / (2 * (1 - a))), "not Bayes"),
+        ("03-ex3", lambda x, m, a: likelihood(x, m, a) / likelihood(x, m, a).sum(), "NaN"),
+        ("03-ex3", lambda x, m, a: likelihood(x, m, a), "add up to 1"),
     ],
 )
 def test_a_wrong_answer_is_told_what_is_wrong(name, answer, said):
