@@ -18,7 +18,6 @@ import sys
 import tempfile
 import threading
 import traceback
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -88,9 +87,8 @@ class World:
         """The module, its gradients averaged over all processes."""
         if self.size == 1:
             return module
-        warnings.filterwarnings("ignore", message="find_unused_parameters=True was specified")
         # In some batches nothing is seen, and the encoder has no gradient there.
-        return nn.parallel.DistributedDataParallel(module, find_unused_parameters=True, broadcast_buffers=False)
+        return nn.parallel.DistributedDataParallel(module, find_unused_parameters=True)
 
     def apart(self, module: nn.Module, apart: bool = True):
         """Inside the ``with`` block gradients are gathered in each process alone, to be averaged with the next ones."""
@@ -150,7 +148,9 @@ def launch(function: Callable[..., Any], *arguments: Any, processes: int) -> Any
 
     if not has_gpus(processes):
         print(f"There are no {processes} GPUs here: {processes} processes share the CPU.", file=sys.stderr)
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # `_why` says it in a sentence
+    for noisy in ("torch.distributed.elastic", "torch.multiprocessing"):
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)  # `_why` says it in a sentence
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # the new processes would warn of `find_unused_parameters`
     with tempfile.TemporaryDirectory() as notes, _own_signals():
         settings = LaunchConfig(
             min_nodes=1,
@@ -192,13 +192,17 @@ def _why(notes: Path, failed: Any, processes: int) -> Exception:
     for path in sorted(notes.glob("mistake_*")):
         what, why, fix = pickle.loads(path.read_bytes())
         return InputError(what, why=why, fix=fix)
-    for path in sorted(notes.glob("failure_*")):
+    killed = {rank: -f.exitcode for rank, f in failed.failures.items() if f.exitcode < 0}
+    killed = {
+        rank: number for rank, number in killed.items() if number != signal.SIGTERM
+    }  # that is how the launcher ends the others
+    first_failures = sorted(notes.glob("failure_*"), key=lambda path: path.stat().st_mtime)
+    if first_failures and not killed:
+        path = first_failures[0]
         return RuntimeError(f"process {path.name.split('_')[1]} of {processes} failed:\n{path.read_text()}")
-    rank, failure = min(failed.failures.items(), key=lambda item: item[1].timestamp)
-    code = failure.exitcode
-    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+    rank, number = next(iter(killed.items()), ("?", signal.SIGTERM))
     return InputError(
-        f"process {rank} of {processes} {how}",
+        f"process {rank} of {processes} was killed by {signal.Signals(number).name}",
         why="the others cannot go on without it (is the memory full?)",
         fix="start the same command again: it goes on from the last checkpoint",
     )

@@ -124,11 +124,12 @@ def fit(
                         (losses["total"] / len(parts)).backward()
                 if not taken:
                     break
-                norm = nn.utils.clip_grad_norm_(player.parameters, player.clip_norm)
+                norm = nn.utils.get_total_norm([p.grad for p in player.parameters if p.grad is not None])
                 if not torch.isfinite(norm):  # in all processes, since they share their gradients
                     name = first_broken_gradient(stage.modules) or f"all of {player.name} together"
                     taken = stabilizer.sound({f"the gradient of {name}": norm}, clips, state.step)
                     break
+                nn.utils.clip_grads_with_norm_(player.parameters, player.clip_norm, norm)
                 for group, rate in zip(optimizer.param_groups, base_rates[player.name], strict=True):
                     group["lr"] = rate * factor
                 optimizer.step()

