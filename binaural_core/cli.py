@@ -111,12 +111,19 @@ class TrainStage1:
     num_mels: int | None = None
     audLen: float | None = None
     """Seconds of a window; rounded up to mel frames, a whole number of them for each picture."""
+    img_pool: Literal["attention", "avg", "max"] | None = None
+    """How the objects of a picture become one."""
+    arch_frame: Literal["small", "resnet18", "resnet50"] | None = None
+    """The encoder of the object crops."""
     weights_unet: str | None = None
     """Start from these weights."""
     weights_frame: str | None = None
+    num_gpus: int = 1
+    """Processes on this machine, a GPU each; without GPUs they share the CPU. On several machines: torchrun."""
 
     def run(self) -> None:
         from binaural_core.training import stage1
+        from binaural_core.training.distributed import launch
 
         config = load_config(stage1.Stage1Config, self.config)
         frames = None
@@ -142,11 +149,13 @@ class TrainStage1:
             "weighted_loss": self.weighted_loss,
             "mel.n_mels": self.num_mels,
             "data.window_frames": frames,
+            "model.visual.pool": self.img_pool,
+            "model.visual.encoder": self.arch_frame,
             "weights_unet": self.weights_unet,
             "weights_frame": self.weights_frame,
         }
-        _, result = stage1.train(config.replace(**(only_given(given) | settings(self.set))))
-        report(result)
+        config = config.replace(**(only_given(given) | settings(self.set)))
+        report(launch(stage1.run, config, processes=self.num_gpus))
 
 
 @dataclass(kw_only=True)
@@ -177,9 +186,12 @@ class TrainStage2:
     use_scheduled_sampling: bool | None = None
     start_from: str | None = None
     """A g_XXXXXXXX to go on from."""
+    num_gpus: int = 1
+    """Processes on this machine, a GPU each; without GPUs they share the CPU. On several machines: torchrun."""
 
     def run(self) -> None:
         from binaural_core.training import stage2
+        from binaural_core.training.distributed import launch
 
         given = {
             "vocoder": self.vocoder,
@@ -195,8 +207,7 @@ class TrainStage2:
             "start_from": self.start_from,
         }
         config = load_config(stage2.Stage2Config, self.config).replace(**(only_given(given) | settings(self.set)))
-        _, result = stage2.train(config)
-        report(result)
+        report(launch(stage2.run, config, processes=self.num_gpus))
 
 
 @dataclass(kw_only=True)
@@ -206,7 +217,7 @@ class TrainLocalizer:
     config: str | None = "localizer.yaml"
     """YAML file of a LocalizerTraining; a path, or a shipped one."""
     set: tuple[str, ...] = ()
-    """Single settings, such as model.width=32 h_fov_deg=[90.0]."""
+    """Single settings, such as model.width=32 all_around=0.1."""
     dataset: Literal["fairplay", "realbinaural", "scenes", "mix"] | None = None
     """Which data set; its boxes must be known."""
     data_root: str | None = None
@@ -254,22 +265,19 @@ class Mels:
     seed: int = 0
     set: tuple[str, ...] = ()
     """Settings of the data set, such as scenes_seed=1."""
+    num_gpus: int = 1
+    """Processes, each with its share of the clips."""
 
     def run(self) -> None:
-        from binaural_core.data.catalog import DatasetConfig, open_clips
-        from binaural_core.pipeline import Binauralizer
+        from binaural_core.data.catalog import DatasetConfig
+        from binaural_core.predicting import PredictConfig
+        from binaural_core.training.distributed import launch
 
-        binauralizer = Binauralizer.from_pretrained(self.weights, device=self.device)
         dataset = DatasetConfig(kind=self.dataset, root=self.data_root).replace(**settings(self.set))
-        for split in self.splits:
-            written = binauralizer.write_mels(
-                open_clips(dataset, split, binauralizer.data),
-                self.out,
-                split,
-                seed=self.seed,
-                steps=self.steps,
-                on_clip=lambda done, total, clip: say(done, total, clip.clip_id),
-            )
+        config = PredictConfig(
+            weights=self.weights, dataset=dataset, device=self.device, steps=self.steps, seed=self.seed
+        )
+        for split, written in launch(_write_mels, config, self.out, self.splits, processes=self.num_gpus).items():
             print(f"{split}: {written} windows written to {self.out}")
 
 
@@ -343,6 +351,59 @@ class EvaluateAudio:
 
 
 @dataclass(kw_only=True)
+class EvaluateStage1:
+    """Measure stage 1's mels on a split, by what it is shown, beside the mono copy's."""
+
+    weights: str | None = None
+    """Folder of a trained stage 1; the demo's when left out."""
+    device: str = "auto"
+    """cpu, cuda, or auto: cuda where there is one."""
+    dataset: Literal["fairplay", "realbinaural", "scenes", "mix"] = "scenes"
+    data_root: str | None = None
+    split: str = "test"
+    few: int | None = None
+    """So many clips only, for a quick look."""
+    conditions: str = "none,positions,pixels,both"
+    """What it is shown, separated by commas."""
+    config: str | None = None
+    """YAML file of a training, whose data set is taken; a path, or a shipped one."""
+    steps: int | None = None
+    """Of the sampler."""
+    seed: int = 0
+    set: tuple[str, ...] = ()
+    """Settings of the data set, such as scenes_seed=1."""
+    out: str | None = None
+    """Folder for measures.csv and summary.json."""
+    num_gpus: int = 1
+    """Processes, each with its share of the clips."""
+
+    def run(self) -> None:
+        from binaural_core.data.catalog import DatasetConfig
+        from binaural_core.predicting import PredictConfig
+        from binaural_core.training.distributed import launch
+        from binaural_core.training.stage1 import Stage1Config
+
+        if self.config:
+            dataset = load_config(Stage1Config, self.config).dataset.replace(**settings(self.set))
+        else:
+            dataset = DatasetConfig(kind=self.dataset, root=self.data_root).replace(**settings(self.set))
+        config = PredictConfig(
+            weights=self.weights,
+            dataset=dataset,
+            device=self.device,
+            steps=self.steps,
+            seed=self.seed,
+            few=self.few,
+        )
+        conditions = tuple(name.strip() for name in self.conditions.split(","))
+        found = launch(_measure_stage1, config, self.split, conditions, processes=self.num_gpus)
+        if self.out:
+            found.save(self.out)
+        print(f"{len(next(iter(found.rows.values())))} clips of the split {self.split}; less is better.\n")
+        print(f"{found.table()}\n\n{found.band_table()}")
+
+
+@dataclass(kw_only=True)
 class EvaluateMels:
     """Measure a folder of predicted mel files against true ones."""
 
@@ -386,8 +447,23 @@ COMMANDS = {
     "infer": Infer,
     "evaluate audio": EvaluateAudio,
     "evaluate mels": EvaluateMels,
+    "evaluate stage1": EvaluateStage1,
     "bench scenes": BenchScenes,
 }
+
+
+def _write_mels(config, out: str, splits: tuple[str, ...], world) -> dict[str, int]:
+    """What each process of `Mels` does."""
+    from binaural_core import predicting
+
+    return predicting.write(config, out, splits, world, on_clip=say)
+
+
+def _measure_stage1(config, split: str, conditions: tuple[str, ...], world):
+    """What each process of `EvaluateStage1` does."""
+    from binaural_core import predicting
+
+    return predicting.measure(config, split, conditions, world, on_clip=say)
 
 
 def load_config(kind, path: str | None):
@@ -443,7 +519,7 @@ def say(done: int, total: int, name: object) -> None:
 
 def report(result) -> None:
     print(
-        f"{result.steps} steps, best {result.best:.4f}, {result.skipped} skipped, "
+        f"{result.steps} steps ({result.steps_per_s:.2f} a second), best {result.best:.4f}, {result.skipped} skipped, "
         f"{100 * result.data_wait_share:.0f} % of the time waiting for data; weights in {result.folder}"
     )
 

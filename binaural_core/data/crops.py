@@ -39,6 +39,7 @@ def sight(
 ) -> Sight:
     """Crops, image positions, positions and mask of L pictures.
 
+    The camera's field of view is the view's where it says one, else ``data.h_fov_deg``.
     region : the part of each picture that is kept, (x, y, width, height) in [0, 1].
     colour : factors of brightness, contrast and saturation.
     """

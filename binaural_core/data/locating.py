@@ -38,7 +38,7 @@ class Finder:
     def __call__(self, times_s: Sequence[float]) -> list[View]:
         views = self.look(times_s)
         if self.blind:
-            views = [View(view.image_HW3) for view in views]
+            views = [View(view.image_HW3, h_fov_deg=view.h_fov_deg) for view in views]
         unknown = [at for at, view in enumerate(views) if not view.objects_known]
         found = dict(zip(unknown, self._found([views[at].image_HW3 for at in unknown]), strict=True))
         if any(len(scores) for _, scores in found.values()):

@@ -98,21 +98,23 @@ class VariedConfig(Config):
 
 
 def gather(
-    clips: Sequence[tuple[Clip, float]],
+    clips: Sequence[Clip],
     pictures_per_clip: int,
     size_px: tuple[int, int],
     *,
+    h_fov_deg: float = 90.0,
     most: int = 6,
     on_clip: Callable[[], None] = lambda: None,
 ) -> Gallery:
-    """Pictures of clips, each given with its camera's horizontal field of view in degrees, evenly over its duration.
+    """Pictures of clips, evenly over the duration of each.
 
     size_px : width and height; pictures of another shape get black borders.   most : boxes kept in a picture.
+    h_fov_deg : horizontal field of view of cameras that do not tell theirs.
     Pictures in which nobody looked for objects are left out.   Raises InputError when none is left.
     """
     wide, high = size_px
     pixels, boxes, names = [], [], []
-    for clip, h_fov_deg in clips:
+    for clip in clips:
         for view in clip.look([(i + 0.5) / pictures_per_clip * clip.duration_s for i in range(pictures_per_clip)]):
             if not view.objects_known:
                 continue
@@ -139,13 +141,13 @@ def gather(
 def whole_boxes(view: View, h_fov_deg: float) -> np.ndarray:
     """The boxes (O, 4) of a view's objects with the part that the picture's left or right edge cuts off.
 
-    Where an object's true direction is known, the sound is in the middle between the sides of its whole box. Objects
-    that score nothing or are away are left out.
+    Where an object's true direction is known, the sound is in the middle between the sides of its whole box. Objects that
+    are away are left out. ``h_fov_deg`` is the camera's where the view does not say it.
     """
     boxes_O4 = view.boxes_O4[np.isfinite(view.boxes_O4).all(axis=1)]
     known_O3 = view.positions_O3[np.isfinite(view.boxes_O4).all(axis=1)]
     height, width = view.image_HW3.shape[:2]
-    camera = Camera(h_fov_deg=h_fov_deg, aspect=min(max(width / height, 0.1), 10.0))
+    camera = Camera(h_fov_deg=view.h_fov_deg or h_fov_deg, aspect=min(max(width / height, 0.1), 10.0))
     x_O, _ = camera.image_position(known_O3[:, 0], known_O3[:, 1])
     x_O = np.where(np.isfinite(x_O), x_O, (boxes_O4[:, 0] + boxes_O4[:, 2]) / 2)
     half_O = np.maximum(x_O - boxes_O4[:, 0], boxes_O4[:, 2] - x_O)

@@ -32,6 +32,7 @@ COARSEST_PX = 16  # sides of pictures are multiples of it
 AT_ONCE = 16
 RARE = -4.0  # first logit of the heat map: nearly every cell holds no object's middle
 LARGEST = 6.0  # ln of the widest box in cells
+SAME = 0.6  # two peaks whose boxes overlap by more than this part of their union are one object
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,22 +183,36 @@ def fitted_in(image_HW3: np.ndarray, side_px: int) -> tuple[Tensor, np.ndarray]:
 
 
 def peaks(maps: Maps, config: LocalizerConfig) -> list[tuple[Tensor, Tensor]]:
-    """Boxes (O, 4) and scores (O,) of each picture: the cells that are no lower than their eight neighbours."""
+    """Boxes (O, 4) and scores (O,) of each picture: the cells that are no lower than their eight neighbours.
+
+    Two peaks that say the same box are one object.
+    """
     heat_BHW = maps.heat_BHW.float().sigmoid()
-    highest_BHW = fn.max_pool2d(
-        heat_BHW, 3, stride=1, padding=1
-    )  # Zhou et al. 2019, sec. 3: in place of box suppression
-    score_BHW = heat_BHW * (heat_BHW == highest_BHW)
+    highest_BHW = fn.max_pool2d(heat_BHW, 3, stride=1, padding=1)  # Zhou et al. 2019, sec. 3, "from points to boxes"
+    score_BHW = heat_BHW * (heat_BHW == highest_BHW) * (heat_BHW >= config.confidence)
     high, wide = heat_BHW.shape[1:]
     cells = heat_BHW.new_tensor([wide, high])
     result = []
     for score_HW, shift_2HW, size_2HW in zip(score_BHW, maps.shift_B2HW.float(), maps.size_B2HW.float(), strict=True):
-        score_O, at_O = score_HW.flatten().topk(min(config.most, score_HW.numel()))
-        at_O = at_O[score_O >= config.confidence]
+        at_O = score_HW.flatten().argsort(descending=True, stable=True)[: int((score_HW > 0).sum())]
         cell_O2 = torch.stack([at_O % wide, at_O // wide], dim=1) + 0.5
-        middle_O2 = (
-            cell_O2 + shift_2HW.flatten(1)[:, at_O].T
-        ) / cells  # Zhou et al. 2019, sec. 3, "from points to boxes"
+        middle_O2 = (cell_O2 + shift_2HW.flatten(1)[:, at_O].T) / cells  # the same, the sum of cell and offset
         half_O2 = size_2HW.flatten(1)[:, at_O].T.exp() / cells / 2
-        result.append((torch.cat([middle_O2 - half_O2, middle_O2 + half_O2], dim=1), score_HW.flatten()[at_O]))
+        boxes_O4 = torch.cat([middle_O2 - half_O2, middle_O2 + half_O2], dim=1)
+        kept = different(boxes_O4)[: config.most]
+        result.append((boxes_O4[kept], score_HW.flatten()[at_O][kept]))
     return result
+
+
+def different(boxes_O4: Tensor) -> list[int]:
+    """Which boxes are left when each that overlaps an earlier one by more than `SAME` of their union goes."""
+    area_O = (boxes_O4[:, 2:] - boxes_O4[:, :2]).prod(dim=1)
+    low_OO2 = torch.maximum(boxes_O4[:, None, :2], boxes_O4[None, :, :2])
+    high_OO2 = torch.minimum(boxes_O4[:, None, 2:], boxes_O4[None, :, 2:])
+    shared_OO = (high_OO2 - low_OO2).clamp(min=0).prod(dim=2)
+    alike_OO = shared_OO > SAME * (area_O[:, None] + area_O[None] - shared_OO)
+    kept: list[int] = []
+    for o in range(len(boxes_O4)):
+        if not alike_OO[o, kept].any():
+            kept.append(o)
+    return kept

@@ -1,6 +1,6 @@
 """The localiser's training: from pictures to a heat map of what sounds in them.
 
-A `Stage` for `loop.fit` with one player. It learns from rendered scenes, seen by cameras of several widths, or from any
+A `Stage` for `loop.fit` with one player. It learns from rendered scenes, seen by narrow and wide cameras, or from any
 data set whose boxes are known. Pictures are gathered first and held in memory; there is no sound.
 """
 
@@ -50,8 +50,6 @@ class LocalizerTraining(Config):
     pictures_px: tuple[int, int] = (256, 144)
     """Width and height of the pictures in training."""
     pictures_per_clip: int = 2
-    h_fov_deg: tuple[float, ...] = (60.0, 90.0, 120.0)
-    """The scenes' cameras, each for an equal share; other data sets have data.h_fov_deg."""
     all_around: float = 0.2
     """Share of the scenes whose sources stand all around, most of them out of the picture: there may be nothing to find."""
     lr: float = 2e-3
@@ -68,10 +66,10 @@ class LocalizerTraining(Config):
             fix=f"give multiples of {COARSEST_PX}, such as (256, 144)",
         )
         need(
-            self.pictures_per_clip >= 1 and len(self.h_fov_deg) >= 1 and 0 <= self.all_around <= 1,
-            f"pictures_per_clip={self.pictures_per_clip}, h_fov_deg={self.h_fov_deg} or all_around={self.all_around:g}",
-            why="a clip gives a picture or more, a camera has a width, and a share is a part of the whole",
-            fix="give such as 2, (90.0,) and 0.2",
+            self.pictures_per_clip >= 1 and 0 <= self.all_around <= 1,
+            f"pictures_per_clip={self.pictures_per_clip} or all_around={self.all_around:g}",
+            why="a clip gives a picture or more, and a share is a part of the whole",
+            fix="give such as 2 and 0.2",
         )
 
 
@@ -216,27 +214,23 @@ def matched(found: np.ndarray, true: np.ndarray) -> np.ndarray:
     return distances[linear_sum_assignment(distances)]
 
 
-def seen_clips(config: LocalizerTraining, split: str) -> list[tuple[Clip, float]]:
-    """The clips of a split, each with its camera's width; scenes in equal shares for every camera."""
+def seen_clips(config: LocalizerTraining, split: str) -> list[Clip]:
+    """The clips of a split; of scenes, a share with sources all around."""
     dataset = config.dataset
     if dataset.kind != "scenes":
-        return [(clip, config.data.h_fov_deg) for clip in open_clips(dataset, split, config.data)]
-    share = dataset.scenes[split] / len(config.h_fov_deg)
-    kinds = [
-        (h_fov_deg, reach_deg, round(share * part))
-        for h_fov_deg in config.h_fov_deg
-        for reach_deg, part in ((None, 1 - config.all_around), (180.0, config.all_around))
-    ]
-    found: list[tuple[Clip, float]] = []
-    for number, (h_fov_deg, reach_deg, count) in enumerate(kinds):
+        return open_clips(dataset, split, config.data)
+    around = round(dataset.scenes[split] * config.all_around)
+    found: list[Clip] = []
+    for number, (reach_deg, count) in enumerate(
+        ((dataset.rendered.scene.max_azimuth_deg, dataset.scenes[split] - around), (180.0, around))
+    ):
         if count:
-            camera = {"scene.camera.h_fov_deg": h_fov_deg, "scene.max_azimuth_deg": reach_deg}
             one = dataset.replace(
                 scenes=dataset.scenes | {split: count},
                 scenes_seed=dataset.scenes_seed + number,
-                rendered=dataset.rendered.replace(**camera),
+                **{"rendered.scene.max_azimuth_deg": reach_deg},
             )
-            found += [(clip, h_fov_deg) for clip in open_clips(one, split, config.data)]
+            found += open_clips(one, split, config.data)
     return found
 
 
@@ -254,7 +248,13 @@ class PictureData:
     def _gallery(self, split: str, progress: bool) -> Gallery:
         clips = seen_clips(self.config, split)
         with tqdm(total=len(clips), desc=f"{split} pictures", disable=not progress, unit="clip") as bar:
-            return gather(clips, self.config.pictures_per_clip, self.config.pictures_px, on_clip=bar.update)
+            return gather(
+                clips,
+                self.config.pictures_per_clip,
+                self.config.pictures_px,
+                h_fov_deg=self.config.data.h_fov_deg,
+                on_clip=bar.update,
+            )
 
     def training(self, epoch: int, start_batch: int) -> Iterator[PictureBatch]:
         order = numpy_stream(self.config.run.seed, "order", epoch).permutation(len(self._training)).tolist()
