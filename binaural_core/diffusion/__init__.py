@@ -2,8 +2,8 @@
 
 From the schedule to a sample: `schedule` (how much noise at which step), `parameterization` (what the network
 predicts), `objective` (the loss), `guidance` (dropping conditions and steering with them), `samplers` (noise to
-data), `bridge` (mono to both ears by flow matching), `noise` (random numbers keyed per sample), `recipe` (all of it
-behind one interface), `exact` (networks that have learned perfectly, by formula).
+data), `bridge` (mono to both ears by flow matching), `silence` (kept as it is), `noise` (random numbers keyed per
+sample), `recipe` (all of it behind one interface), `exact` (networks that have learned perfectly, by formula).
 """
 
 from binaural_core.diffusion import (
@@ -16,6 +16,7 @@ from binaural_core.diffusion import (
     recipe,
     samplers,
     schedule,
+    silence,
 )
 from binaural_core.diffusion.recipe import Draws, Recipe, RecipeConfig, build, draw
 from binaural_core.diffusion.schedule import Schedule
@@ -36,4 +37,5 @@ __all__ = [
     "recipe",
     "samplers",
     "schedule",
+    "silence",
 ]

@@ -10,6 +10,7 @@ _MODULES = (
     "diffbinaural",
     "discriminators",
     "mono_phase",
+    "resnet",
     "unet",
     "visual",
     "vocoder_losses",

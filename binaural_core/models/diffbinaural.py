@@ -14,9 +14,10 @@ from binaural_core.config import Config
 from binaural_core.diffusion.guidance import MONO, SIGHT, Network
 from binaural_core.diffusion.noise import NoiseSource
 from binaural_core.diffusion.recipe import Draws, RecipeConfig, Watch, build
+from binaural_core.diffusion.silence import keep_silence
 from binaural_core.errors import need
 from binaural_core.models.unet import UNet, UNetConfig
-from binaural_core.models.visual import VisualConfig, VisualNet
+from binaural_core.models.visual import Seen, VisualConfig, VisualNet
 
 Sight = Sequence[Tensor]  # crops_BLOCHW, image_positions_BLO2, positions_BLO3, mask_BLO: `Batch.sight`
 
@@ -26,12 +27,19 @@ class DiffBinauralConfig(Config):
     unet: UNetConfig = field(default_factory=UNetConfig)
     visual: VisualConfig = field(default_factory=VisualConfig)
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
+    silence_mask: bool = True  # frames in which the mono is silent come out silent (`diffusion.silence`)
 
     def validate(self) -> None:
         need(
             self.unet.context_dim == self.visual.context_dim,
             f"unet.context_dim={self.unet.context_dim} but visual.context_dim={self.visual.context_dim}",
             why="the one is what the other gives",
+            fix="set both to the same number",
+        )
+        need(
+            not self.unet.cross_attention or self.unet.object_dim == self.visual.object_dim,
+            f"unet.object_dim={self.unet.object_dim} but visual.object_dim={self.visual.object_dim}",
+            why="with cross_attention the one looks at what the other gives",
             fix="set both to the same number",
         )
 
@@ -46,23 +54,32 @@ class DiffBinaural(nn.Module):
         self.frame = VisualNet(config.visual)
         self.recipe = build(config.recipe)
 
-    def forward(self, x_BEMF: Tensor, t_B: Tensor, mono_B1MF: Tensor, context_BLD: Tensor) -> Tensor:
+    def forward(self, x_BEMF: Tensor, t_B: Tensor, mono_B1MF: Tensor, seen: Seen) -> Tensor:
         """The UNet's raw output (B, E, M, F)."""
-        return self.unet(x_BEMF, t_B, mono_B1MF, context_BLD)
+        return self.unet(x_BEMF, t_B, mono_B1MF, seen.context_BLD, seen.objects_BLOD, seen.mask_BLO)
+
+    def look(
+        self, crops_BLOCHW: Tensor, image_positions_BLO2: Tensor, positions_BLO3: Tensor, mask_BLO: Tensor
+    ) -> Seen:
+        """What the pictures tell the UNet: a context for each, and its objects."""
+        return self.frame(crops_BLOCHW, image_positions_BLO2, positions_BLO3, mask_BLO)
 
     def see(
         self, crops_BLOCHW: Tensor, image_positions_BLO2: Tensor, positions_BLO3: Tensor, mask_BLO: Tensor
     ) -> Tensor:
-        """context_BLD of what is seen."""
-        return self.frame(crops_BLOCHW, image_positions_BLO2, positions_BLO3, mask_BLO)
+        """The context_BLD of `look` alone."""
+        return self.look(crops_BLOCHW, image_positions_BLO2, positions_BLO3, mask_BLO).context_BLD
 
-    def network(self, mono_B1MF: Tensor, context_BLD: Tensor) -> Network:
-        """The network as a recipe takes it. A hidden mono mel is zeros; hidden sight is "nothing seen"."""
-        null_BLD = self.frame.nothing(*context_BLD.shape[:2]).to(context_BLD)
+    def network(self, mono_B1MF: Tensor, seen: Seen | Tensor) -> Network:
+        """The network as a recipe takes it. A hidden mono mel is zeros; hidden sight is "nothing seen".
+
+        seen : what `look` gives; without cross-attention a context_BLD will do.
+        """
+        seen = Seen(seen) if isinstance(seen, Tensor) else seen
 
         def network(x_BEMF: Tensor, t_B: Tensor, kept_B2: Tensor) -> Tensor:
             mono = mono_B1MF * kept_B2[:, MONO, None, None, None]
-            return self(x_BEMF, t_B, mono, torch.where(kept_B2[:, SIGHT, None, None], context_BLD, null_BLD))
+            return self(x_BEMF, t_B, mono, seen.hidden_where(~kept_B2[:, SIGHT], self.frame.null_D))
 
         return network
 
@@ -76,7 +93,7 @@ class DiffBinaural(nn.Module):
         weight_BEMF: Tensor | None = None,
     ) -> Tensor:
         """The recipe's loss of each sample (B,)."""
-        network = self.network(mono_B1MF, self.see(*sight))
+        network = self.network(mono_B1MF, self.look(*sight))
         return self.recipe.loss(network, clean_BEMF, mono_B1MF, draws, weight_BEMF=weight_BEMF)
 
     @torch.no_grad()
@@ -93,8 +110,8 @@ class DiffBinaural(nn.Module):
         watch: Watch | None = None,
     ) -> Tensor:
         """Both ears' mels (B, E, M, F). noise_BEMF: standard normal. None means the recipe's value."""
-        return self.recipe.sample(
-            self.network(mono_B1MF, self.see(*sight)),
+        mels_BEMF = self.recipe.sample(
+            self.network(mono_B1MF, self.look(*sight)),
             mono_B1MF,
             noise_BEMF=noise_BEMF,
             steps=steps,
@@ -103,3 +120,4 @@ class DiffBinaural(nn.Module):
             generator=generator,
             watch=watch,
         )
+        return keep_silence(mels_BEMF, mono_B1MF) if self.config.silence_mask else mels_BEMF

@@ -1,17 +1,20 @@
 """What is seen, as a context for the UNet: object crops and where they are -> one vector per video frame.
 
-Every object becomes a vector of what it looks like (a small convolutional encoder), where it stands in the picture
-and in which direction and how far it is, where that is known. Several learned queries each gather one summary of the
-objects of a frame, so that two sources at different places are not averaged into one between them. A frame in which
-everything is masked gives a learned vector that means "nothing seen".
+Every object becomes a vector of what it looks like (a small convolutional encoder, or a ResNet), where it stands in the
+picture and in which direction and how far it is, where that is known. Several learned queries each gather one summary of
+the objects of a frame, so that two sources at different places are not averaged into one between them. A frame in which
+everything is masked gives a learned vector that means "nothing seen". Transformer layers over the frames are an option:
+then a frame also knows the others, and one that shows nothing may take over what its neighbours show.
 
 Conventions: as in `binaural_core.data.sample`; NaN = unknown, mask True = nothing there. A crop of zeros is no picture:
 then only the positions count.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from pathlib import Path
+from typing import Literal, Self
 
 import torch
 import torch.nn.functional as fn
@@ -19,7 +22,8 @@ from torch import Tensor, nn
 
 from binaural_core.config import Config
 from binaural_core.errors import need
-from binaural_core.models.blocks import fourier_features
+from binaural_core.models.blocks import TransformerLayer, fourier_features
+from binaural_core.models.resnet import ResNet, fetch
 from binaural_core.shapes import check
 
 IMAGE_OCTAVES = (-1, 0, 1, 2)
@@ -29,12 +33,16 @@ PLACE_FEATURES = 2 + 2 * 2 * len(IMAGE_OCTAVES) + 1 + 2 * len(AZIMUTH_HARMONICS)
 
 @dataclass(frozen=True, kw_only=True)
 class VisualConfig(Config):
-    encoder: Literal["small"] = "small"
-    width: int = 32  # channels of the encoder's first layer, doubled at each of the others
+    encoder: Literal["small", "resnet18", "resnet50"] = "small"  # the original's is resnet18
+    width: int = 32  # channels of the small encoder's first layer, doubled at each of the others
+    encoder_weights: str | None = None  # a public ResNet file, or "public" to fetch it; None: from chance
+    frozen: bool = False  # the encoder keeps the weights that it starts with
+    train_statistics: bool = False  # a ResNet's BatchNorm follows the batches
     object_dim: int = 128
     context_dim: int = 128  # must equal the UNet's; the original has 512
     pool: Literal["attention", "avg", "max"] = "attention"
     queries: int = 4  # summaries per frame with pool = attention
+    temporal: int = 0  # transformer layers over the frames
 
     def validate(self) -> None:
         for name in ("object_dim", "context_dim", "queries"):
@@ -46,6 +54,37 @@ class VisualConfig(Config):
             why="group norm takes channels by four",
             fix="give a multiple of 4",
         )
+        need(self.temporal >= 0, f"temporal={self.temporal}", why="it counts layers", fix="give 0 or more")
+        need(
+            self.encoder != "small" or (self.encoder_weights is None and not self.train_statistics),
+            f"encoder=small with encoder_weights={self.encoder_weights!r}, train_statistics={self.train_statistics}",
+            why="the small encoder has no public weights and no BatchNorm",
+            fix='leave both out, or set encoder to "resnet18"',
+        )
+        need(
+            not (self.frozen and self.train_statistics),
+            "frozen with train_statistics",
+            why="an encoder whose statistics change is not the one that was frozen",
+            fix="choose one of them",
+        )
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the UNet is told of the pictures: L views, each as a whole and object by object.
+
+    The context alone is enough for a UNet without cross-attention.
+    """
+
+    context_BLD: Tensor
+    objects_BLOD: Tensor | None = None
+    mask_BLO: Tensor | None = None  # True = nothing there
+
+    def hidden_where(self, hidden_B: Tensor, null_D: Tensor) -> Self:
+        """The same with some samples' sight hidden: their context is ``null_D`` and their objects are masked."""
+        context_BLD = torch.where(hidden_B[:, None, None], null_D.to(self.context_BLD.dtype), self.context_BLD)
+        mask_BLO = None if self.mask_BLO is None else self.mask_BLO | hidden_B[:, None, None]
+        return dataclasses.replace(self, context_BLD=context_BLD, mask_BLO=mask_BLO)
 
 
 class SmallEncoder(nn.Module):
@@ -72,14 +111,30 @@ class SmallEncoder(nn.Module):
         return self.out(torch.einsum("nchw,khw->nck", features_NCHW, weights).flatten(1) / (len(x) * len(y)))
 
 
+class ResNetEncoder(nn.Module):
+    """A ResNet's features, brought to D: (N, 3, H, W) -> (N, D), for crops of 224 x 224 or any other size."""
+
+    def __init__(self, config: VisualConfig):
+        super().__init__()
+        self.net = ResNet(config.encoder, train_statistics=config.train_statistics)
+        self.net.requires_grad_(not config.frozen)
+        self.out = nn.Linear(self.net.width, config.object_dim)
+
+    def forward(self, crops_NCHW: Tensor) -> Tensor:
+        return self.out(self.net(crops_NCHW))
+
+
 class VisualNet(nn.Module):
-    """``net(crops_BLOCHW, image_positions_BLO2, positions_BLO3, mask_BLO) -> context_BLD``."""
+    """``net(crops_BLOCHW, image_positions_BLO2, positions_BLO3, mask_BLO) -> Seen``."""
 
     def __init__(self, config: VisualConfig):
         super().__init__()
         self.config = config
         width = config.object_dim
-        self.encoder = SmallEncoder(config.width, width)
+        if config.encoder == "small":
+            self.encoder = SmallEncoder(config.width, width).requires_grad_(not config.frozen)
+        else:
+            self.encoder = ResNetEncoder(config)
         self.no_picture_D = nn.Parameter(torch.zeros(width))
         self.place = nn.Sequential(nn.Linear(PLACE_FEATURES, width), nn.SiLU(), nn.Linear(width, width))
         self.object = nn.Sequential(
@@ -95,27 +150,55 @@ class VisualNet(nn.Module):
             nn.LayerNorm(config.context_dim),
         )
         self.null_D = nn.Parameter(torch.randn(config.context_dim))
+        self.temporal = nn.ModuleList(TransformerLayer(config.context_dim) for _ in range(config.temporal))
+
+    def load_encoder_weights(self) -> None:
+        """Start the encoder with the public weights that the config names, if it names any.
+
+        For new networks alone: weights that are saved after training hold the encoder's too.
+        """
+        wanted = self.config.encoder_weights
+        if wanted is not None:
+            self.encoder.net.load_public(fetch(self.config.encoder) if wanted == "public" else Path(wanted))
 
     def forward(
         self, crops_BLOCHW: Tensor, image_positions_BLO2: Tensor, positions_BLO3: Tensor, mask_BLO: Tensor
-    ) -> Tensor:
-        """One context per video frame. Raises InputError when shapes contradict each other."""
+    ) -> Seen:
+        """Context and objects of every video frame. Raises InputError when shapes contradict each other.
+
+        Whatever a masked object's crop and positions hold, NaN included, it changes nothing, to the last bit.
+        """
         sizes = check(crops_BLOCHW, "B L O 3 H W", "object crops")
         frame = f"{sizes['B']} {sizes['L']} {sizes['O']}"
         check(image_positions_BLO2, f"{frame} 2", "image positions")
         check(positions_BLO3, f"{frame} 3", "positions")
         check(mask_BLO, frame, "object mask")
         if sizes["L"] == 0 or sizes["O"] == 0:
-            return self.nothing(sizes["B"], max(sizes["L"], 1))
+            objects_BLOD = self.null_D.new_zeros(sizes["B"], max(sizes["L"], 1), 0, self.config.object_dim)
+            context_BLD = self.nothing(*objects_BLOD.shape[:2])
+            return Seen(context_BLD, objects_BLOD, mask_BLO.new_ones(objects_BLOD.shape[:3]))
+        image_positions_BLO2, positions_BLO3 = (
+            x.masked_fill(mask_BLO[..., None], torch.nan) for x in (image_positions_BLO2, positions_BLO3)
+        )
         objects_BLOD = self.object(
             self._looks(crops_BLOCHW, mask_BLO) + self.place(place_features(image_positions_BLO2, positions_BLO3))
         )
-        context_BLD = self.out(self._pool(objects_BLOD, mask_BLO))
-        return torch.where(mask_BLO.all(dim=2)[..., None], self.null_D.to(context_BLD.dtype), context_BLD)
+        blind_BL = mask_BLO.all(dim=2)
+        null_D = self.null_D.to(objects_BLOD.dtype)
+        context_BLD = torch.where(blind_BL[..., None], null_D, self.out(self._pool(objects_BLOD, mask_BLO)))
+        return Seen(self._over_time(context_BLD, blind_BL), objects_BLOD, mask_BLO)
 
     def nothing(self, batch: int, frames: int = 1) -> Tensor:
         """The context that means "nothing seen", (B, L, D)."""
         return self.null_D.expand(batch, frames, -1)
+
+    def _over_time(self, context_BLD: Tensor, blind_BL: Tensor) -> Tensor:
+        """Let the frames know each other. Where none shows anything, "nothing seen" stays what it is."""
+        nowhere_B1 = blind_BL.all(dim=1, keepdim=True)
+        known_BLD = context_BLD
+        for layer in self.temporal:
+            known_BLD = layer(known_BLD, blind_BL & ~nowhere_B1)
+        return torch.where(nowhere_B1[..., None], context_BLD, known_BLD)
 
     def _looks(self, crops_BLOCHW: Tensor, mask_BLO: Tensor) -> Tensor:
         """Features of each crop; only those that hold a picture go through the encoder."""

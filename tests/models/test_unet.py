@@ -1,16 +1,15 @@
-"""The UNet: shapes, what it is steered by, and that it learns."""
+"""The UNet: any size, what it is steered by, and attention to single objects."""
 
 import pytest
 import torch
 
 from binaural_core.errors import InputError
-from binaural_core.models.blocks import FiLM, StandardConv2d, frames_from_views
-from binaural_core.models.diffbinaural import DiffBinaural, DiffBinauralConfig
+from binaural_core.models.blocks import CrossAttention, FiLM, StandardConv2d, fourier_features, frames_from_views
 from binaural_core.models.unet import UNet, UNetConfig
-from binaural_core.models.visual import VisualConfig
-from binaural_core.seeds import first_weights, stream
+from binaural_core.seeds import stream
 
-SMALL = UNetConfig(dim=8, context_dim=12, condition_dim=16, groups=4, heads=2, head_dim=4, film_bands=4)
+SMALL = UNetConfig(dim=8, context_dim=12, condition_dim=16, groups=4, heads=2, head_dim=4, film_bands=4, object_dim=6)
+LOOKING = SMALL.replace(cross_attention=True)
 
 
 def inputs(mels: int = 20, frames: int = 24, views: int = 5, batch: int = 2, ears: int = 2):
@@ -23,6 +22,13 @@ def inputs(mels: int = 20, frames: int = 24, views: int = 5, batch: int = 2, ear
     )
 
 
+def objects(views: int = 5, count: int = 3, batch: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
+    """objects_BLOD and mask_BLO; the last object of the first view is masked."""
+    mask_BLO = torch.zeros(batch, views, count, dtype=torch.bool)
+    mask_BLO[:, 0, -1:] = True
+    return torch.randn(batch, views, count, 6, generator=stream(0, "objects", views)), mask_BLO
+
+
 def awake(config: UNetConfig = SMALL) -> UNet:
     """A UNet whose zero-initialised layers are not zero, as after some training."""
     net = UNet(config)
@@ -33,19 +39,17 @@ def awake(config: UNetConfig = SMALL) -> UNet:
     return net.eval()
 
 
-@pytest.mark.parametrize("mels,frames,views", [(80, 80, 5), (80, 55, 5), (20, 1, 1), (7, 13, 3), (128, 9, 2)])
-@pytest.mark.parametrize("patch,mults", [(1, (1, 2, 4)), (2, (1, 2)), (1, (1,))])
-def test_any_mel_and_frame_count(mels, frames, views, patch, mults):
-    net = awake(SMALL.replace(patch=patch, mults=mults))
+@pytest.mark.parametrize(
+    "mels,frames,views", [(80, 80, 5), (80, 55, 5), (64, 33, 1), (100, 7, 3), (7, 13, 2), (20, 1, 5)]
+)
+@pytest.mark.parametrize("patch,mults", [(2, (1,)), (1, (1, 2)), (1, (1, 2, 4)), (2, (1, 2, 2, 4))])
+@pytest.mark.parametrize("ears,looking", [(2, False), (1, True)])
+def test_any_mel_and_frame_count(mels, frames, views, patch, mults, ears, looking):
+    net = awake(SMALL.replace(patch=patch, mults=mults, ears=ears, cross_attention=looking))
     with torch.no_grad():
-        out = net(*inputs(mels, frames, views))
-    assert out.shape == (2, 2, mels, frames)
+        out = net(*inputs(mels, frames, views, ears=ears), *(objects(views) if looking else ()))
+    assert out.shape == (2, ears, mels, frames)
     assert out.isfinite().all()
-
-
-@pytest.mark.parametrize("ears", [1, 2])
-def test_one_ear_or_two(ears):
-    assert UNet(SMALL.replace(ears=ears))(*inputs(ears=ears)).shape == (2, ears, 20, 24)
 
 
 def test_samples_do_not_see_each_other():
@@ -97,6 +101,26 @@ def test_interpolation_between_pictures():
     assert (frames_from_views(views_BLD[:, 1:], 8) == 1).all()
 
 
+def test_padding_moves_neither_pictures_nor_bands():
+    """33 frames and 10 bands, padded to 40 and 16, are conditioned as the bare 33 and 10."""
+    film = FiLM(condition=3, channels=2, bands=4)
+    torch.nn.init.normal_(film.project.weight, generator=stream(0, "film"))
+    views = torch.randn(1, 5, 3, generator=stream(0, "views"))
+    padded = film(torch.ones(1, 2, 16, 40), views, (16 / 10, 40 / 33))
+    torch.testing.assert_close(padded[:, :, :10, :33], film(torch.ones(1, 2, 10, 33), views))
+    assert (padded[..., 33:] == padded[..., 33:34]).all()  # the last view holds on
+
+
+def test_every_block_knows_how_far_the_padding_reaches():
+    net, given, reached = awake(LOOKING), inputs(20, 33), []
+    told = [m for m in net.modules() if isinstance(m, FiLM | CrossAttention)]
+    for part in told:
+        part.register_forward_pre_hook(lambda _, args: reached.append(args[-1]))
+    net(*given, *objects())
+    assert reached == [(24 / 20, 40 / 33)] * len(told)
+    assert len(told) == 7
+
+
 def test_film_over_bands_is_a_cosine_series():
     film = FiLM(condition=1, channels=1, bands=3)
     with torch.no_grad():
@@ -125,86 +149,81 @@ def test_wrong_shapes_are_named():
         net(x, t, mono, context[..., :5])
     with pytest.raises(InputError, match="multiple of groups"):
         UNetConfig(dim=20)
+    with pytest.raises(InputError, match="given no objects"):
+        UNet(LOOKING)(x, t, mono, context)
+    with pytest.raises(InputError, match="object mask"):
+        UNet(LOOKING)(x, t, mono, context, objects()[0], objects()[1][:, :2])
 
 
-def test_configs_fit_together():
-    with pytest.raises(InputError, match="context_dim"):
-        DiffBinauralConfig(unet=UNetConfig(context_dim=64))
-
-
-def model(**changes) -> DiffBinaural:
-    visual = VisualConfig(width=4, object_dim=16, context_dim=12, queries=2)
-    return DiffBinaural(DiffBinauralConfig(unet=SMALL, visual=visual).replace(**changes))
-
-
-def sight(batch: int) -> tuple[torch.Tensor, ...]:
-    generator = stream(0, "sight")
-    positions = torch.rand(batch, 2, 3, 3, generator=generator) * 100 - 50
-    return (
-        torch.randn(batch, 2, 3, 3, 32, 32, generator=generator),
-        torch.rand(batch, 2, 3, 2, generator=generator),
-        positions,
-        torch.zeros(batch, 2, 3, dtype=torch.bool),
-    )
-
-
-def test_hidden_conditions_are_hidden():
-    net = model()
-    net.unet = awake()
-    x, t, mono, context = inputs()
-    network = net.network(mono, context)
-    kept = torch.tensor([[True, True], [True, True]])
-    neither = ~kept
+def test_attention_to_objects_starts_as_if_it_were_not_there():
+    plain, looks = awake(), UNet(LOOKING).eval()
+    looks.load_state_dict(plain.state_dict(), strict=False)
     with torch.no_grad():
-        torch.testing.assert_close(network(x, t, kept), net(x, t, mono, context))
-        null = net.frame.nothing(2, 5)
-        torch.testing.assert_close(network(x, t, neither), net(x, t, torch.zeros_like(mono), null))
-        one = torch.tensor([[True, False], [False, True]])
-        mixed = network(x, t, one)
-        torch.testing.assert_close(mixed[:1], net(x, t, mono, null)[:1])
-        torch.testing.assert_close(mixed[1:], net(x, t, torch.zeros_like(mono), context)[1:])
+        assert (looks(*inputs(), *objects()) == plain(*inputs())).all()
 
 
-def test_a_step_reaches_every_weight():
-    """Both networks learn, save what stands for what this batch does not lack."""
-    net = model()
-    net.unet = awake().train()
-    _, _, mono, _ = inputs(batch=4)
-    clean = mono.expand(-1, 2, -1, -1).clone()
-    draws = [stream(0, "draws", i) for i in range(4)]
-    net.loss(clean, mono, sight(4), draws).mean().backward()
-    still = {name for name, p in net.named_parameters() if p.grad is None or not p.grad.any()}
-    assert still <= {"frame.no_picture_D", "frame.null_D"}
+def test_a_cell_looks_at_objects_by_what_they_are_and_where_both_stand():
+    """One output of the attention, computed cell by cell and head by head from its definition."""
+    mels, frames, heads, width = 3, 4, 2, 4
+    part = CrossAttention(channels=5, object_dim=6, heads=heads, head_width=width).double()
+    generator = stream(0, "weights")
+    with torch.no_grad():
+        for p in part.parameters():
+            p.copy_(torch.randn(p.shape, dtype=torch.float64, generator=generator))
+    x = torch.randn(2, 5, mels, frames, dtype=torch.float64, generator=generator)
+    things, mask = objects()
+    things = things.double()
+    reach = (1.25, 1.5)
+
+    def place(at: float) -> torch.Tensor:
+        return fourier_features(torch.tensor([2 * at - 1], dtype=torch.float64), (-1, 0, 1, 2))
+
+    expected = x.clone()
+    normed = part.norm(x)
+    key_nothing, value_nothing = part.nothing_D.unflatten(0, (2, heads, width))
+    for b in range(2):
+        keys, values = [key_nothing], [value_nothing]
+        for l, o in (~mask[b]).nonzero().tolist():
+            token = torch.cat([things[b, l, o], place((l + 0.5) / 5)])
+            key, value = (part.key_value.weight @ token).unflatten(0, (2, heads, width))
+            keys.append(key)
+            values.append(value)
+        keys, values = torch.stack(keys), torch.stack(values)
+        for m in range(mels):
+            for f in range(frames):
+                where = [place((m + 0.5) / mels * reach[0]), place((f + 0.5) / frames * reach[1])]
+                query = part.query.weight[:, :, 0, 0] @ torch.cat([normed[b, :, m, f], *where])
+                match = (keys * query.unflatten(0, (heads, width))).sum(dim=2) / width**0.5
+                looked = (match.softmax(dim=0)[..., None] * values).sum(dim=0).flatten()
+                expected[b, :, m, f] += part.out.weight[:, :, 0, 0] @ looked + part.out.bias
+    torch.testing.assert_close(part(x, things, mask, reach), expected, atol=1e-4, rtol=1e-4)
 
 
-def test_it_learns_which_ear_is_louder():
-    """Sources to the left are louder in row 0: a minute network finds it out from the azimuth alone."""
-    with first_weights(0):
-        net = model(**{"unet.patch": 1, "unet.mults": (1, 2), "recipe.bridge.spread": 0.2})
-    optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3)
+def test_masked_objects_are_not_looked_at():
+    net, given, (things, mask) = awake(LOOKING), inputs(), objects()
+    mask[:, 2:] = True
+    with torch.no_grad():
+        before = net(*given, things, mask)
+        hidden = torch.where(mask[..., None], torch.nan, things)
+        assert (net(*given, hidden, mask) == before).all()
+        turned = [2, 0, 1]
+        torch.testing.assert_close(net(*given, things[:, :, turned], mask[:, :, turned]), before, atol=1e-5, rtol=1e-5)
+        assert (net(*given, things.flip(1), mask.flip(1)) - before).abs().max() > 1e-3  # when they are seen matters
 
-    def batch(step: int, count: int = 8):
-        generator = stream(0, "scene", step)
-        azimuth_B = torch.rand(count, generator=generator) * 140 - 70
-        mono = torch.rand(count, 1, 8, 8, generator=generator) - 0.5
-        gain = 0.3 * torch.deg2rad(azimuth_B).sin()[:, None, None, None]
-        positions = torch.full((count, 1, 1, 3), torch.nan)
-        positions[..., 0] = azimuth_B[:, None, None]
-        seen = (
-            torch.zeros(count, 1, 1, 3, 8, 8),
-            torch.full((count, 1, 1, 2), torch.nan),
-            positions,
-            torch.zeros(count, 1, 1, dtype=torch.bool),
-        )
-        return torch.cat([mono + gain, mono - gain], dim=1), mono, seen
 
-    for step in range(120):
-        clean, mono, seen = batch(step)
-        loss = net.loss(clean, mono, seen, [stream(0, "draws", step, i) for i in range(8)]).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    clean, mono, seen = batch(-1, 32)
-    made = net.sample(mono, seen, noise_BEMF=torch.randn(clean.shape, generator=stream(0, "noise")))
-    truth, heard = (x[:, 0].mean(dim=(1, 2)) - x[:, 1].mean(dim=(1, 2)) for x in (clean, made))
-    assert (truth - heard).abs().mean() < 0.35 * truth.abs().mean()
+def test_where_all_objects_are_masked_there_is_nothing():
+    """One answer, whatever the objects and however many, and another than with objects."""
+    net, given, (things, mask) = awake(LOOKING), inputs(), objects()
+    none = torch.ones_like(mask)
+    with torch.no_grad():
+        nothing = net(*given, things, none)
+        assert nothing.isfinite().all()
+        assert (net(*given, things * 3, none) == nothing).all()
+        torch.testing.assert_close(net(*given, things[:, :, :0], mask[:, :, :0]), nothing, atol=1e-5, rtol=1e-5)
+        assert (net(*given, things, mask) - nothing).abs().max() > 1e-3
+
+
+def test_without_the_option_objects_do_not_count():
+    net, given = awake(), inputs()
+    with torch.no_grad():
+        assert (net(*given, *objects()) == net(*given)).all()
