@@ -43,7 +43,7 @@ def test_only_peaks_that_are_high_enough_count_and_the_best_comes_first():
 def test_two_peaks_that_say_the_same_box_are_one_object():
     made = maps(at_3_4=0.8, at_3_6=0.7, at_3_8=0.6)
     made.shift_B2HW[0, 0, 3, 4], made.shift_B2HW[0, 0, 3, 6] = 1.0, -0.7  # middles at 5.5 and 5.8 of cells 2 wide
-    ((boxes, scores),) = peaks(made, SMALL)
+    ((_, scores),) = peaks(made, SMALL)
     assert scores.tolist() == pytest.approx([0.8, 0.6])
     made.shift_B2HW[0, 0, 3, 6] = -0.4  # 0.6 apart: they share 1.4 of 2.6
     assert len(peaks(made, SMALL)[0][1]) == 3
