@@ -51,7 +51,7 @@ def test_flags_reach_the_config(monkeypatch):
 
     taken = []
 
-    def train(config):
+    def train(config, world):
         taken.append(config)
         raise InputError("seen", why="enough", fix="none")
 

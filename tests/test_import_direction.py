@@ -23,12 +23,13 @@ ALLOWED = {
     "training": ENGINE,
     "passage": ENGINE - {"figures", "metrics"},
     "pipeline": ENGINE - {"figures", "metrics"} | {"passage"},
+    "predicting": ENGINE | {"pipeline", "training"},
     "evaluation": ENGINE | {"pipeline"},
     "notebooks": LOWER | {"figures"},
     "exercises": ENGINE | {"pipeline", "evaluation"},
     "widgets": ENGINE | {"pipeline"},
     "demo": ENGINE | {"pipeline", "training", "evaluation", "notebooks", "widgets"},
-    "cli": ENGINE | {"pipeline", "training", "evaluation", "notebooks", "demo"},
+    "cli": ENGINE | {"pipeline", "training", "predicting", "evaluation", "notebooks", "demo"},
     "__main__": {"cli"},
 }
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -11,6 +11,7 @@ from binaural_core.metrics.perceptual import pesq, stoi
 from binaural_core.metrics.spectral import (
     amplitude_l2,
     mel_cepstral_distortion_db,
+    mel_ild_error_db,
     mel_l1,
     mel_l2,
     mel_pair,
@@ -33,6 +34,7 @@ __all__ = [
     "ipd_error_rad",
     "itd_error_us",
     "mel_cepstral_distortion_db",
+    "mel_ild_error_db",
     "mel_l1",
     "mel_l2",
     "mel_pair",

@@ -20,6 +20,9 @@ from binaural_core.metrics.pairs import as_float64, at_own_peak, pair
 from binaural_core.shapes import check
 
 FIELD = {"n_fft": 512, "hop": 160, "win": 400}  # 2.5D Visual Sound, at 16 kHz
+ILD_BLOCK_FRAMES = 32
+QUIET_DB = 50.0  # bands this far under the loudest are not heard beside it
+SILENT_DB = 20 * math.log10(2e-5)  # of one cell: twice the floor of a log-mel
 CEPSTRA = 13
 
 
@@ -115,6 +118,30 @@ def mel_l2(prediction_EMF: ArrayLike, reference_EMF: ArrayLike, sample_rate_hz: 
     """Mean squared difference of two log-mels; 0 is best."""
     prediction_EMF, reference_EMF = _mels(prediction_EMF, reference_EMF)
     return float(((prediction_EMF - reference_EMF) ** 2).mean())
+
+
+def mel_ild_error_db(prediction_EMF: ArrayLike, reference_EMF: ArrayLike, sample_rate_hz: int | None = None) -> float:
+    """Absolute error of the level difference between the ears of two log-mels, in dB; 0 is best.
+
+    What `ild_error_db` is for sound: the difference of each mel band over blocks of 32 frames (0.37 s), mean over bands and
+    blocks, but for those 50 dB under the loudest of the reference. NaN against a silent reference.
+    """
+    prediction_EMF, reference_EMF = _mels(prediction_EMF, reference_EMF)
+    need(
+        len(reference_EMF) == 2,
+        "the mels are not of two ears",
+        why="they have no level difference",
+        fix="give (2, M, F)",
+    )
+    starts = np.arange(0, reference_EMF.shape[2], ILD_BLOCK_FRAMES)
+    level_db_EMT, predicted_db_EMT = (
+        10 * np.log10(np.add.reduceat(np.exp(2 * mel_EMF), starts, axis=2))
+        for mel_EMF in (reference_EMF, prediction_EMF)
+    )
+    louder_MT = level_db_EMT.max(axis=0)
+    heard_MT = (louder_MT > louder_MT.max() - QUIET_DB) & (louder_MT > SILENT_DB + 10 * math.log10(ILD_BLOCK_FRAMES))
+    error_MT = np.abs(np.diff(predicted_db_EMT, axis=0) - np.diff(level_db_EMT, axis=0))[0]
+    return float(error_MT[heard_MT].mean()) if heard_MT.any() else math.nan
 
 
 def mel_cepstral_distortion_db(

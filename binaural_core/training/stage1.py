@@ -23,6 +23,7 @@ from binaural_core.data.config import DataConfig
 from binaural_core.data.loading import Loader, Windows, loader
 from binaural_core.data.sample import Batch
 from binaural_core.errors import need
+from binaural_core.metrics import mel_ild_error_db
 from binaural_core.models.diffbinaural import DiffBinaural, DiffBinauralConfig
 from binaural_core.models.vocoding import MonoPhase, Places
 from binaural_core.seeds import first_weights
@@ -141,13 +142,14 @@ class Stage1:
 
     def validate(self, batch: Batch, draw: Draw) -> dict[str, float]:
         """Errors of sampled mels: mel L1 and L2 in natural-log units, and the mean level error between the ears in dB."""
-        _, clean_BEMF = mels(batch, self.config.mel)
-        error = self.sampled(batch, draw) - from_unit(to_unit(clean_BEMF))
-        scores = {"mel_l1": float(error.abs().mean()), "mel_l2": float(error.square().mean())}
-        if clean_BEMF.shape[1] == 2:
-            loud_BMF = clean_BEMF.amax(dim=1) > LOUD
-            ild_BMF = (error[:, 0] - error[:, 1]).abs() * DB_PER_NEPER
-            scores["mel_ild_db"] = float((ild_BMF * loud_BMF).sum() / loud_BMF.sum().clamp(min=1))
+        true_BEMF = from_unit(to_unit(mels(batch, self.config.mel)[1])).cpu()
+        made_BEMF = self.sampled(batch, draw).cpu()
+        error_BEMF = made_BEMF - true_BEMF
+        scores = {"mel_l1": float(error_BEMF.abs().mean()), "mel_l2": float(error_BEMF.square().mean())}
+        if true_BEMF.shape[1] == 2:
+            by_clip_db = [mel_ild_error_db(*pair) for pair in zip(made_BEMF, true_BEMF, strict=True)]
+            heard_db = [error_db for error_db in by_clip_db if math.isfinite(error_db)]
+            scores |= {"mel_ild_error_db": sum(heard_db) / len(heard_db)} if heard_db else {}
         return scores
 
     def sampled(self, batch: Batch, draw: Draw) -> Tensor:

@@ -65,7 +65,7 @@ def test_stage1_leaves_the_documented_files_and_resumes_to_the_last_digit(tmp_pa
     assert {"unet_latest.pth", "frame_latest.pth", "unet_best.pth", "frame_best.pth", "config.yaml"} <= names
     assert {"state_latest.pt", "training_history.json", "runs"} <= names
     assert stage1.Stage1Config.load(unbroken.folder / "config.yaml") == one(tmp_path / "a")
-    assert {"mel_l1", "mel_l2", "mel_ild_db"} <= set(unbroken.rows[-1])
+    assert {"mel_l1", "mel_l2", "mel_ild_error_db"} <= set(unbroken.rows[-1])
 
     real = stage1.Stage1.prepare
 
