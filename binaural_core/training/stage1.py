@@ -132,12 +132,12 @@ class Stage1:
         return Work(mono_B1MF, clean_BEMF, sight, weight_B1MF, draw("noise"), watched)
 
     def loss(self, work: Work) -> dict[str, Tensor]:
-        seen = self.model.see(*work.sight)
+        seen = self.model.look(*work.sight)
         network = self.model.network(work.mono_B1MF, seen)
         loss_B = self.model.recipe.loss(
             network, work.clean_BEMF, work.mono_B1MF, work.draws, weight_BEMF=work.weight_B1MF
         )
-        work.watched.update({"the visual features": seen, "the loss of a clip": loss_B})
+        work.watched.update({"the visual features": seen.context_BLD, "the loss of a clip": loss_B})
         return {"total": loss_B.mean()}
 
     def validate(self, batch: Batch, draw: Draw) -> dict[str, float]:
