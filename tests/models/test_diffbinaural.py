@@ -120,6 +120,20 @@ def test_a_step_reaches_every_weight(changes):
     assert still <= {"frame.no_picture_D", "frame.null_D"}
 
 
+def test_half_precision_gives_nearly_the_same_loss():
+    model, (_, _, mono) = awake(**ALL, **{"visual.encoder": "resnet18"}).train(), sound()
+
+    def loss() -> torch.Tensor:
+        draws = [stream(0, "draws", i) for i in range(2)]
+        return model.loss(mono.expand(-1, 2, -1, -1), mono, sight(), draws).mean()
+
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = loss()
+    half.backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+    torch.testing.assert_close(half.float(), loss(), rtol=0.05, atol=0)
+
+
 def test_the_originals_size_learns_a_step():
     """Of 20 crops 6 are there: what is masked is not encoded, and costs nothing."""
     config = DiffBinauralConfig(
