@@ -322,6 +322,52 @@ def crops_figure(crops_LO: Sequence[Sequence[np.ndarray | None]], titles: Sequen
     return figure
 
 
+def maps_figure(maps: Mapping[str, np.ndarray]) -> Figure:
+    """Feature maps side by side, all their cells of one size, so that a map of half the cells is half as large.
+
+    maps : name -> (M, F), each on a colour scale of its own.
+    """
+    widths = [values_MF.shape[1] for values_MF in maps.values()]
+    tallest = max(values_MF.shape[0] for values_MF in maps.values())
+    figure = Figure(figsize=(9, 9 * tallest / sum(widths) + 0.9), layout="constrained")
+    axes = figure.subplots(1, len(maps), squeeze=False, gridspec_kw={"width_ratios": widths})[0]
+    for axis, (name, values_MF) in zip(axes, maps.items(), strict=True):
+        axis.imshow(values_MF, origin="lower", cmap=COLOURS)
+        axis.set_title(f"{name}\n{values_MF.shape[0]} x {values_MF.shape[1]}", fontsize=8)
+        axis.set_anchor("S")
+        axis.set_xticks([])
+        axis.set_yticks([])
+    axes[0].set_xlabel("frames")
+    axes[0].set_ylabel("bands")
+    return figure
+
+
+def influence_figure(
+    influences: Mapping[str, np.ndarray], cell: tuple[int, int], reach: tuple[tuple[int, int], tuple[int, int]]
+) -> Figure:
+    """How much each input cell moves one output cell, on one colour scale, and how far convolutions alone would reach.
+
+    influences : name -> (M, F), 0 or more.   cell : band and frame of the output cell.   reach : first and last band,
+    first and last frame.
+    """
+    top = max(values_MF.max() for values_MF in influences.values())
+    (low_band, high_band), (first, last) = reach
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    axes = figure.subplots(1, len(influences), sharey=True, squeeze=False)[0]
+    for axis, (name, values_MF) in zip(axes, influences.items(), strict=True):
+        level_MF = 20 * np.log10(np.maximum(values_MF / top, 1e-6))
+        image = axis.imshow(level_MF, origin="lower", aspect="auto", cmap=COLOURS, vmin=-RANGE_DB, vmax=0)
+        axis.add_patch(_rectangle(first - 0.5, low_band - 0.5, last + 0.5, high_band + 0.5, "white"))
+        axis.plot(cell[1], cell[0], marker="+", color="white", ms=8)
+        axis.set_xlim(-0.5, level_MF.shape[1] - 0.5)
+        axis.set_ylim(-0.5, level_MF.shape[0] - 0.5)
+        axis.set_title(name, fontsize=10)
+        axis.set_xlabel("mel frame")
+    axes[0].set_ylabel("mel band")
+    figure.colorbar(image, ax=axes, label="influence (dB re the largest)", pad=0.01)
+    return figure
+
+
 def _mel_panel(axis: Axes, level_MF: np.ndarray, mel: MelConfig, top_db: float):
     """One log-mel in dB, its bands labelled in kHz."""
     bands, frames = level_MF.shape

@@ -169,3 +169,21 @@ def test_wrong_shapes_and_nothing_are_refused(mel_EMF):
 
 def test_silence_can_be_drawn():
     drawn(figures.ears_figure({"silence": np.full((2, 80, 10), LOG_FLOOR)}))
+
+
+def test_maps_keep_their_proportions_and_say_their_size():
+    large, small = drawn(figures.maps_figure({"in": np.eye(8, 12), "middle": np.eye(4, 6)})).axes
+    assert small.get_title() == "middle\n4 x 6"
+    widths = [axis.get_window_extent().width for axis in (large, small)]
+    assert widths[0] / widths[1] == pytest.approx(2, rel=0.05)
+
+
+def test_influence_is_drawn_in_decibels_with_the_reach_around_the_cell():
+    values = np.full((10, 20), 0.1)
+    values[4, 7] = 1.0
+    axis = drawn(figures.influence_figure({"mono": values}, (4, 7), ((2, 6), (5, 9)))).axes[0]
+    level = axis.get_images()[0].get_array()
+    assert (level[4, 7], level[0, 0]) == pytest.approx((0, -20))
+    box = axis.patches[0]
+    assert (box.get_x(), box.get_y(), box.get_width(), box.get_height()) == (4.5, 1.5, 5, 5)
+    assert (axis.lines[0].get_xdata()[0], axis.lines[0].get_ydata()[0]) == (7, 4)

@@ -1,6 +1,7 @@
 """Views for notebooks: thin layers over pure functions that are tested without a browser."""
 
+from binaural_core.widgets.places import Place, Slider, ear_gains_db, place_slider
 from binaural_core.widgets.player import Player, player
 from binaural_core.widgets.steps import Steps, step_slider
 
-__all__ = ["Player", "Steps", "player", "step_slider"]
+__all__ = ["Place", "Player", "Slider", "Steps", "ear_gains_db", "place_slider", "player", "step_slider"]
