@@ -18,6 +18,8 @@ from binaural_core.diffusion.samplers import Denoise
 from binaural_core.diffusion.schedule import Schedule
 from binaural_core.errors import need
 
+NEGLIGIBLE = 1e-20  # weights that change no digit; times a mel they make denormal numbers, many times slower to add
+
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
@@ -72,6 +74,7 @@ def expected(data: Mixture, x_t: Tensor, a: float, b: float) -> Tensor:
     """E[x_0 | x_t] where x_t = a x_0 + b e, b > 0: each part's own posterior mean, weighted by `posterior_weights`."""
     data, axes = data.to(x_t), (1,) * (x_t.ndim - 1)
     weights_BK = posterior_weights(data, x_t, a, b)
+    weights_BK = torch.where(weights_BK < NEGLIGIBLE, 0, weights_BK)
     shrink_K = a * data.deviations_K**2 / (a**2 * data.deviations_K**2 + b**2)
     stay_K = 1 - a * shrink_K
     means = torch.einsum("bk,k...->b...", weights_BK * stay_K, data.means)

@@ -23,6 +23,7 @@ ROWS = ("the sample", "what it expects")
 RANGE_DB = (-90, 10)  # noise fills it, sound lies within it
 TICKS_KHZ = (0.5, 1, 2, 4, 8)
 SHOWN = 6  # steps in the PNG
+SETTLED_DB = 3.0
 PANEL_PX, GAP_PX = 150, 45
 
 
@@ -60,12 +61,19 @@ class Steps:
         centres_hz = mel_centres_hz(self.mel)
         return [float(np.interp(1000 * khz, centres_hz, np.arange(len(centres_hz)))) for khz in TICKS_KHZ]
 
+    @property
+    def settled(self) -> str:
+        """The step from which on all expectations lie within `SETTLED_DB` (RMS) of the last one."""
+        expected = [level_REMF[1].astype(float) for level_REMF in self.levels_db]
+        away = [np.sqrt(np.mean((level_EMF - expected[-1]) ** 2)) > SETTLED_DB for level_EMF in expected]
+        return self.labels[max((n + 1 for n, far in enumerate(away) if far), default=0)]
+
     def description(self) -> str:
-        """What the pictures show, for those who cannot see them."""
+        """What the pictures show, and their finding, for those who cannot see them."""
         return (
-            f"Mels of both ears at {len(self.labels)} steps, from {self.labels[0]} to {self.labels[-1]}. The sample begins "
-            f"as noise; what is expected from it begins as an average of many sounds and sharpens into one of them, "
-            f"long before the noise is gone."
+            f"Mels of both ears of a sample and of the data expected from it, at {len(self.labels)} steps from "
+            f"{self.labels[0]} to {self.labels[-1]}. From step {self.settled} on the expectation changes by less than "
+            f"{SETTLED_DB:g} dB, while the sample is still losing its noise."
         )
 
     def plotly_figure(self) -> dict:
@@ -162,20 +170,29 @@ class Steps:
     def png(self) -> bytes:
         """`SHOWN` of the steps side by side, the first and the last among them."""
         chosen = sorted({round(place) for place in np.linspace(0, len(self.labels) - 1, SHOWN)})
+        bands, frames = self.levels_db[0].shape[-2:]
+        gap = np.full((2, 2, bands, frames // 16), np.nan)
+        side_by_side = [part for number in chosen for part in (self.levels_db[number], gap)][:-1]
+        level_REMF = np.concatenate(side_by_side, axis=-1)
+        middles = [frames / 2 + index * (frames + gap.shape[-1]) for index in range(len(chosen))]
         figure = Figure(figsize=(9, 5.6), dpi=88, layout="constrained")
-        axes = figure.subplots(4, len(chosen), sharex=True, sharey=True, squeeze=False)
-        extent = (0, self.duration_s, -0.5, self.levels_db[0].shape[2] - 0.5)
-        for column, number in enumerate(chosen):
-            for line, axis in enumerate(axes[:, column]):
-                level_MF = self.levels_db[number][line // 2, line % 2]
-                image = axis.imshow(
-                    level_MF, origin="lower", aspect="auto", extent=extent, cmap=MAP, vmin=RANGE_DB[0], vmax=RANGE_DB[1]
-                )
-                axis.set_yticks(self.ticks, [f"{khz:g}" for khz in TICKS_KHZ], fontsize=7)
-                if column == 0:
-                    axis.set_ylabel(f"{ROWS[line // 2]},\n{EARS[line % 2]} (kHz)", fontsize=8)
-            axes[0, column].set_title(f"step {self.labels[number]}", fontsize=9)
-            axes[-1, column].set_xlabel("time (s)", fontsize=8)
+        axes = figure.subplots(4, 1, sharex=True)
+        for line, axis in enumerate(axes):
+            row, ear = divmod(line, 2)
+            level_MF = level_REMF[row, ear]
+            image = axis.imshow(
+                level_MF,
+                origin="lower",
+                aspect="auto",
+                extent=(0, level_MF.shape[1], -0.5, bands - 0.5),
+                cmap=MAP,
+                vmin=RANGE_DB[0],
+                vmax=RANGE_DB[1],
+            )
+            axis.set_yticks(self.ticks, [f"{khz:g}" for khz in TICKS_KHZ], fontsize=7)
+            axis.set_ylabel(f"{ROWS[row]},\n{EARS[ear]} (kHz)", fontsize=8)
+        axes[0].set_xticks(middles, [f"step {self.labels[number]}" for number in chosen])
+        axes[-1].set_xlabel(f"time: each panel lasts {self.duration_s:.2f} s")
         figure.colorbar(image, ax=axes, label="level (dB re 1)", pad=0.01)
         file = io.BytesIO()
         figure.savefig(file, format="png", metadata={"Software": None, "Description": self.description()})

@@ -73,6 +73,21 @@ def test_it_leaves_a_picture_and_words(seen, monkeypatch):
     assert len(data[PLOTLY_MIME]["data"]) == 12
 
 
+def test_the_words_say_from_where_on_nothing_is_decided():
+    quiet, noise = torch.full((2, 80, 40), -0.5), torch.zeros(2, 80, 40)
+    expected = {
+        "999": quiet + 0.3,
+        "700": quiet,
+        "500": quiet + 0.06,
+        "300": quiet - 0.03,
+        "10": quiet,
+    }  # a unit is 63 dB
+    shown = step_slider([(label, noise, mel_EMF) for label, mel_EMF in expected.items()])
+    assert shown.settled == "300"
+    assert "From step 300 on" in shown.description()
+    assert step_slider([("0", noise, quiet)]).settled == "0"
+
+
 def test_frequencies_stand_at_their_bands(seen):
     five = step_slider(seen).ticks
     assert five == sorted(five)
