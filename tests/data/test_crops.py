@@ -1,5 +1,7 @@
 """Object crops: where they are cut, what they are called, who keeps which slot, and what stands in for them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -80,6 +82,12 @@ def test_known_positions_are_kept_and_unknown_ones_come_from_the_camera():
     narrow = sight([view(boxes)], DATA.replace(h_fov_deg=60.0))
     azimuth = -np.degrees(np.arctan(0.5 * np.tan(np.radians(30))))
     np.testing.assert_allclose(narrow.positions_LO3[0, 0], [azimuth, 0, NAN], atol=1e-5)
+
+
+def test_a_view_that_says_its_cameras_width_is_believed():
+    told = replace(view([[0.7, 0.4, 0.8, 0.6]]), h_fov_deg=60.0)
+    azimuth = -np.degrees(np.arctan(0.5 * np.tan(np.radians(30))))
+    np.testing.assert_allclose(sight([told], DATA).positions_LO3[0, 0], [azimuth, 0, NAN], atol=1e-5)
 
 
 def test_the_elevation_is_positive_above_the_middle():

@@ -1,6 +1,7 @@
 """Objects in pictures without boxes: who looks, what is kept, and how true it is on films of unseen scenes."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -69,6 +70,8 @@ def test_what_is_known_stays_unless_it_is_dropped():
     assert bright.shown == 0
     (view,) = Finder(lambda times: [known], bright, blind=True)([0.0])
     assert view.labels == (LABEL,)
+    wide = Finder(lambda times: [replace(known, h_fov_deg=120.0)], bright, blind=True)([0.0])
+    assert wide[0].h_fov_deg == 120  # of the camera, not of what is known of the objects
     unknown = Finder(lambda times: [known], lambda images: [(np.zeros((0, 4)), np.zeros(0))], blind=True)([0.0])
     assert not unknown[0].objects_known
 
