@@ -30,6 +30,20 @@ def keep_conditions(uniform_B2: Tensor, threshold: float, dropped: Dropped) -> T
     return kept_B2
 
 
+def both_ways(network: Network, mirrored: Network) -> Network:
+    """The mean of what the network says and of what it says in a mirror, where the ears have changed places.
+
+    ``mirrored`` sees the scene with left and right exchanged. A mirrored scene then gives mirrored ears exactly, and where
+    nothing is seen no ear is preferred. Costs twice the evaluations.
+    """
+
+    def output(x_BEMF: Tensor, t_B: Tensor, kept_B2: Tensor) -> Tensor:
+        seen_BEMF = network(x_BEMF, t_B, kept_B2)
+        return (seen_BEMF + mirrored(x_BEMF.flip(1), t_B, kept_B2).flip(1)) / 2
+
+    return output
+
+
 def guided(network: Network, scale: float, dropped: Dropped) -> Callable[[Tensor, Tensor], Tensor]:
     """The network with its conditions pushed: hidden + scale (kept - hidden); Ho & Salimans 2022, eq. 6, w = scale - 1.
 

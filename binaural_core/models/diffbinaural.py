@@ -11,13 +11,13 @@ import torch
 from torch import Generator, Tensor, nn
 
 from binaural_core.config import Config
-from binaural_core.diffusion.guidance import MONO, SIGHT, Network
+from binaural_core.diffusion.guidance import MONO, SIGHT, Network, both_ways
 from binaural_core.diffusion.noise import NoiseSource
 from binaural_core.diffusion.recipe import Draws, RecipeConfig, Watch, build
 from binaural_core.diffusion.silence import keep_silence
 from binaural_core.errors import need
 from binaural_core.models.unet import UNet, UNetConfig
-from binaural_core.models.visual import Seen, VisualConfig, VisualNet
+from binaural_core.models.visual import Seen, VisualConfig, VisualNet, mirror_sight
 
 Sight = Sequence[Tensor]  # crops_BLOCHW, image_positions_BLO2, positions_BLO3, mask_BLO: `Batch.sight`
 
@@ -27,6 +27,7 @@ class DiffBinauralConfig(Config):
     unet: UNetConfig = field(default_factory=UNetConfig)
     visual: VisualConfig = field(default_factory=VisualConfig)
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
+    both_ways: bool = False  # sampling asks the network in a mirror too (`guidance.both_ways`); twice the time
     silence_mask: bool = True  # frames in which the mono is silent come out silent (`diffusion.silence`)
 
     def validate(self) -> None:
@@ -35,6 +36,12 @@ class DiffBinauralConfig(Config):
             f"unet.context_dim={self.unet.context_dim} but visual.context_dim={self.visual.context_dim}",
             why="the one is what the other gives",
             fix="set both to the same number",
+        )
+        need(
+            not self.both_ways or self.unet.ears == 2,
+            f"both_ways with {self.unet.ears} ear",
+            why="in a mirror the ears change places",
+            fix="set unet.ears to 2 or both_ways to false",
         )
         need(
             not self.unet.cross_attention or self.unet.object_dim == self.visual.object_dim,
@@ -63,12 +70,6 @@ class DiffBinaural(nn.Module):
     ) -> Seen:
         """What the pictures tell the UNet: a context for each, and its objects."""
         return self.frame(crops_BLOCHW, image_positions_BLO2, positions_BLO3, mask_BLO)
-
-    def see(
-        self, crops_BLOCHW: Tensor, image_positions_BLO2: Tensor, positions_BLO3: Tensor, mask_BLO: Tensor
-    ) -> Tensor:
-        """The context_BLD of `look` alone."""
-        return self.look(crops_BLOCHW, image_positions_BLO2, positions_BLO3, mask_BLO).context_BLD
 
     def network(self, mono_B1MF: Tensor, seen: Seen | Tensor) -> Network:
         """The network as a recipe takes it. A hidden mono mel is zeros; hidden sight is "nothing seen".
@@ -110,8 +111,11 @@ class DiffBinaural(nn.Module):
         watch: Watch | None = None,
     ) -> Tensor:
         """Both ears' mels (B, E, M, F). noise_BEMF: standard normal. None means the recipe's value."""
+        network = self.network(mono_B1MF, self.look(*sight))
+        if self.config.both_ways:
+            network = both_ways(network, self.network(mono_B1MF, self.look(*mirror_sight(sight))))
         mels_BEMF = self.recipe.sample(
-            self.network(mono_B1MF, self.look(*sight)),
+            network,
             mono_B1MF,
             noise_BEMF=noise_BEMF,
             steps=steps,

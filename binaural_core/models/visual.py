@@ -11,6 +11,7 @@ then only the positions count.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -219,6 +220,15 @@ class VisualNet(nn.Module):
         match_BLOK = fn.linear(self.key(objects_BLOD), self.queries_KD).float()
         weights_BLOK = match_BLOK.masked_fill(~there_BLO1, -1e4).softmax(dim=2)
         return torch.einsum("blok,blod->blkd", weights_BLOK, objects_BLOD.float()).flatten(2)
+
+
+def mirror_sight(sight: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Left becomes right in the crops, the image positions and the azimuths."""
+    crops_BLOCHW, image_positions_BLO2, positions_BLO3, mask_BLO = sight
+    x, y = image_positions_BLO2.unbind(-1)
+    azimuth, elevation, distance = positions_BLO3.unbind(-1)
+    places = torch.stack([1 - x, y], dim=-1), torch.stack([-azimuth, elevation, distance], dim=-1)
+    return crops_BLOCHW.flip(-1), *places, mask_BLO
 
 
 def place_features(image_positions_BLO2: Tensor, positions_BLO3: Tensor) -> Tensor:

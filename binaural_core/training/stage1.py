@@ -106,6 +106,7 @@ class Stage1:
         self.config = config
         with first_weights(config.run.seed):
             self.model = DiffBinaural(config.model)
+        self.model.frame.load_encoder_weights()
         for part, path in ((self.model.unet, config.weights_unet), (self.model.frame, config.weights_frame)):
             if path:
                 checkpoint.load_into(part, checkpoint.load(path), name=path)

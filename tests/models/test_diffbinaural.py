@@ -8,7 +8,7 @@ from binaural_core.audio.scaling import to_unit
 from binaural_core.errors import InputError
 from binaural_core.models.diffbinaural import DiffBinaural, DiffBinauralConfig
 from binaural_core.models.unet import UNetConfig
-from binaural_core.models.visual import VisualConfig
+from binaural_core.models.visual import VisualConfig, mirror_sight
 from binaural_core.seeds import first_weights, stream
 
 SMALL = DiffBinauralConfig(
@@ -73,8 +73,8 @@ def test_hidden_conditions_are_hidden(changes):
         torch.testing.assert_close(mixed[:1], model(x, t, mono, blind)[:1], atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(mixed[1:], model(x, t, torch.zeros_like(mono), seen)[1:], atol=1e-5, rtol=1e-5)
         if not changes:  # the context is all that a UNet without cross-attention takes
-            assert (model.network(mono, model.see(*sight()))(x, t, both) == network(x, t, both)).all()
-            assert (model.network(mono, model.see(*sight()))(x, t, ~both) == neither).all()
+            assert (model.network(mono, model.look(*sight()).context_BLD)(x, t, both) == network(x, t, both)).all()
+            assert (model.network(mono, model.look(*sight()).context_BLD)(x, t, ~both) == neither).all()
         assert (mixed - network(x, t, both)).abs().flatten(1).amax(dim=1).min() > 1e-3
 
 
@@ -190,3 +190,40 @@ def test_it_learns_which_ear_is_louder():
     made = model.sample(mono, seen, noise_BEMF=torch.randn(clean.shape, generator=stream(0, "noise")))
     truth, heard = (x[:, 0].mean(dim=(1, 2)) - x[:, 1].mean(dim=(1, 2)) for x in (clean, made))
     assert (truth - heard).abs().mean() < 0.35 * truth.abs().mean()
+
+
+def test_asked_both_ways_a_mirrored_scene_gives_mirrored_ears():
+    noise, _, mono = sound()
+    for both_ways in (True, False):
+        model = awake(both_ways=both_ways, **ALL)
+        made = model.sample(mono, sight(), noise_BEMF=noise)
+        mirrored = model.sample(mono, mirror_sight(sight()), noise_BEMF=noise.flip(1))
+        assert torch.allclose(made, mirrored.flip(1), atol=1e-5) is both_ways
+
+
+def test_asked_both_ways_no_ear_is_preferred_where_nothing_is_seen():
+    noise, _, mono = sound()
+    blind = [*sight()[:3], torch.ones(2, 2, 3, dtype=torch.bool)]
+    made = awake(both_ways=True).sample(mono, blind, noise_BEMF=noise, temperature=0.0)
+    assert torch.allclose(made[:, 0], made[:, 1], atol=1e-6)
+    assert not torch.allclose(made[:, :1], mono, atol=1e-2)
+
+
+def test_a_mirrored_sight_is_the_data_sets_mirror():
+    """The network's mirror and the augmentation's are the same."""
+    import numpy as np
+
+    from binaural_core.data.augment import mirror_sight as mirrored_sample
+    from binaural_core.data.sample import Sight
+
+    whole = sight()
+    whole[3][0, 0, 1] = True
+    one = Sight(*(x[0].numpy() for x in whole))
+    for ours, theirs in zip(mirror_sight(whole), vars(mirrored_sample(one)).values(), strict=True):
+        there = ~one.mask_LO
+        np.testing.assert_allclose(ours[0].numpy()[there], theirs[there], atol=1e-6)
+
+
+def test_one_ear_has_no_mirror():
+    with pytest.raises(InputError, match="both_ways with 1 ear"):
+        DiffBinauralConfig(both_ways=True, unet=UNetConfig(ears=1))
