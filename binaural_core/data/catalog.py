@@ -21,15 +21,21 @@ Kind = Literal["fairplay", "realbinaural", "scenes", "mix"]
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetPart(Config):
-    """One member of a mix and how often its clips are listed."""
+    """One member of a mix and its share of an epoch's windows."""
 
     kind: Literal["fairplay", "realbinaural", "scenes"] = "scenes"
     root: str | None = None
     split_name: str = "split1"
-    repeat: int = 1
+    share: float | None = None
+    """Weight of this part beside the others'; None for all: as many windows as each has clips."""
 
     def validate(self) -> None:
-        need(self.repeat >= 1, f"repeat={self.repeat}", why="the part would be empty", fix="give 1 or more")
+        need(
+            self.share is None or self.share > 0,
+            f"share={self.share}",
+            why="the part would be empty",
+            fix="give a number above 0, or leave the part out",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,16 +71,26 @@ class DatasetConfig(Config):
             why="it is made of other data sets",
             fix="list at least one under parts",
         )
+        need(
+            len({part.share is None for part in self.parts}) <= 1,
+            "some parts of the mix have a share and some have none",
+            why="shares are compared with each other",
+            fix="give one for all of them, or for none",
+        )
+
+    @property
+    def members(self) -> tuple[DatasetConfig, ...]:
+        """The data sets of a mix as data sets of their own; without a mix, this one alone."""
+        if self.kind != "mix":
+            return (self,)
+        own = ({"kind": part.kind, "root": part.root, "split_name": part.split_name} for part in self.parts)
+        return tuple(self.replace(parts=(), **changes) for changes in own)
 
 
 def open_clips(dataset: DatasetConfig, split: str, data: DataConfig) -> list[Clip]:
     """The clips of a split. Raises InputError when folders or lists are missing."""
     if dataset.kind == "mix":
-        found: list[Clip] = []
-        for part in dataset.parts:
-            alone = dataset.replace(kind=part.kind, root=part.root, split_name=part.split_name, parts=())
-            found += open_clips(alone, split, data) * part.repeat
-        return found
+        return [clip for member in dataset.members for clip in open_clips(member, split, data)]
     if dataset.kind == "scenes":
         need(
             split in dataset.scenes,

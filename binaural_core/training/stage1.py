@@ -20,7 +20,7 @@ from binaural_core.audio.scaling import from_unit, to_unit
 from binaural_core.config import Config
 from binaural_core.data.catalog import DatasetConfig, open_clips
 from binaural_core.data.config import DataConfig
-from binaural_core.data.loading import Loader, Windows, loader
+from binaural_core.data.loading import Loader, Mix, Windows, loader
 from binaural_core.data.sample import Batch
 from binaural_core.errors import need
 from binaural_core.metrics import mel_ild_error_db
@@ -246,10 +246,18 @@ class WindowData:
         return iter(self._validation)
 
 
-def windows(config: Stage1Config, split: str) -> Windows:
-    """The windows of a split; those for training are drawn at random and varied."""
-    clips = open_clips(config.dataset, split, config.data)
-    return Windows(clips, config.data, config.mel, seed=config.run.seed, train=split == "train")
+def windows(config: Stage1Config, split: str) -> Windows | Mix:
+    """The windows of a split; those for training are drawn at random and varied, and in a mix by the parts' shares."""
+    train = split == "train"
+
+    def of(dataset: DatasetConfig) -> Windows:
+        clips = open_clips(dataset, split, config.data)
+        return Windows(clips, config.data, config.mel, seed=config.run.seed, train=train)
+
+    shares = [part.share for part in config.dataset.parts]
+    if config.dataset.kind == "mix" and train and None not in shares:
+        return Mix([of(member) for member in config.dataset.members], shares)
+    return of(config.dataset)
 
 
 def train(config: Stage1Config, world: World = ALONE, *, progress: bool = True) -> tuple[Stage1, Result]:

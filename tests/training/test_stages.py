@@ -10,6 +10,7 @@ from binaural_core import InputError, checkpoint
 from binaural_core.audio import MelConfig, log_mel
 from binaural_core.data.catalog import DatasetConfig, DatasetPart, open_clips
 from binaural_core.data.config import DataConfig
+from binaural_core.data.loading import Windows
 from binaural_core.data.mel_pairs import CONTEXT_FRAMES, MelPairs, collate_mels, read_mels, write_mels
 from binaural_core.data.rendered import RenderedConfig
 from binaural_core.data.sample import Sample, Sight, collate
@@ -141,9 +142,20 @@ def test_a_clip_without_a_reference_is_refused():
         stage1.mels(batch(reference=False), MEL)
 
 
-def test_a_mix_lists_its_parts_as_often_as_asked():
-    mix = SCENES.replace(kind="mix", parts=[DatasetPart(kind="scenes", repeat=2), DatasetPart(kind="scenes")])
-    assert len(open_clips(mix, "train", DataConfig())) == 12
+def test_a_mix_takes_its_parts_whole_or_by_their_shares(tmp_path):
+    other = str(tmp_path / "d")
+    parts = [DatasetPart(kind="scenes"), DatasetPart(kind="fairplay", root=other)]
+    mix = SCENES.replace(kind="mix", parts=parts)
+    assert [(m.kind, m.root) for m in mix.members] == [("scenes", None), ("fairplay", other)]
+    twice = SCENES.replace(kind="mix", parts=[DatasetPart(kind="scenes")] * 2)
+    assert len(open_clips(twice, "train", DataConfig())) == 8
+    assert len(stage1.windows(one(tmp_path).replace(dataset=twice), "train")) == 8
+    shared = twice.replace(parts=[DatasetPart(kind="scenes", share=3.0), DatasetPart(kind="scenes", share=1.0)])
+    windows = stage1.windows(one(tmp_path).replace(dataset=shared), "train")
+    assert [windows._starts[i + 1] - windows._starts[i] for i in (0, 1)] == [6, 2]
+    assert isinstance(stage1.windows(one(tmp_path).replace(dataset=shared), "val"), Windows)
+    with pytest.raises(InputError, match="some parts of the mix have a share"):
+        SCENES.replace(kind="mix", parts=[DatasetPart(share=1.0), DatasetPart()])
 
 
 # --- stage 2
