@@ -155,6 +155,7 @@ def test_paths_run_from_noise_to_data():
     assert way.get_xlim() == (999, 0)
     np.testing.assert_array_equal(way.lines[1].get_ydata(), values_TB[:, 1])
     assert sum(bar.get_width() * bar.get_height() for bar in end.patches) == pytest.approx(1.0)
+    assert max(bar.get_y() + bar.get_height() for bar in end.patches) == pytest.approx(0.5)
     np.testing.assert_array_equal(end.lines[0].get_ydata(), truth[0])
 
 
