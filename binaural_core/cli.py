@@ -437,6 +437,33 @@ class BenchScenes:
             print(f"{name:28s} {value:8.1f}")
 
 
+@dataclass(kw_only=True)
+class BenchRecipes:
+    """Train the original's recipe and ours alike, and measure both against updates and evaluations of the network."""
+
+    out: str
+    """JSON file that gets the measures."""
+    config: str = "recipes.yaml"
+    """YAML file of a ComparisonConfig; a path, or a shipped one."""
+    set: tuple[str, ...] = ()
+    """Single settings, such as updates=[50,100] seeds=[0]."""
+    processes: int = 2
+    """How many trainings run side by side."""
+
+    def run(self) -> None:
+        from binaural_core.training.comparison import ComparisonConfig, said
+        from binaural_core.training.distributed import launch
+
+        config = load_config(ComparisonConfig, self.config).replace(**settings(self.set))
+        found = launch(_compare_recipes, config, processes=self.processes)
+        given = "".join(f' --set "{setting}"' for setting in self.set)
+        found = found.replace(
+            command=f"binaural bench recipes --config {self.config}{given} --out {Path(self.out).name}"
+        )
+        found.save(self.out)
+        print(said(found))
+
+
 COMMANDS = {
     "scenes": Scenes,
     "frames": Frames,
@@ -449,6 +476,7 @@ COMMANDS = {
     "evaluate mels": EvaluateMels,
     "evaluate stage1": EvaluateStage1,
     "bench scenes": BenchScenes,
+    "bench recipes": BenchRecipes,
 }
 
 
@@ -464,6 +492,13 @@ def _measure_stage1(config, split: str, conditions: tuple[str, ...], world):
     from binaural_core import predicting
 
     return predicting.measure(config, split, conditions, world, on_clip=say)
+
+
+def _compare_recipes(config, world):
+    """What each process of `BenchRecipes` does."""
+    from binaural_core.training import comparison
+
+    return comparison.compare(config, world, on_job=say)
 
 
 def load_config(kind, path: str | None):

@@ -250,6 +250,42 @@ def curves_figure(
     return figure
 
 
+def seeds_figure(
+    panels: Mapping[tuple[str, str], Mapping[str, tuple[Sequence[float], np.ndarray]]],
+    *,
+    right: Mapping[str, tuple[str, float]] | None = None,
+    columns: int = 2,
+) -> Figure:
+    """Curves of runs that were repeated with several seeds: their mean, and shaded from the least to the most.
+
+    panels : (what is varied, quantity with its unit) -> name -> (x, (S, X) values of S seeds); both axes logarithmic.
+    Names that share what stands before their comma share a colour.   right : quantity -> name and value of a dashed line.
+    """
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(9, 3.1 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).flat
+    families = list(dict.fromkeys(name.partition(",")[0] for curves in panels.values() for name in curves))
+    for axis, ((x_label, quantity), curves) in zip(axes, panels.items(), strict=False):
+        drawn = dict.fromkeys(families, 0)
+        for name, (x, values_SX) in curves.items():
+            family = name.partition(",")[0]
+            colour = VERSIONS[1 + families.index(family) % (len(VERSIONS) - 1)]
+            style = {"ls": ("-", "--", ":")[drawn[family] % 3], "marker": ("o", "s", "^")[drawn[family] % 3]}
+            drawn[family] += 1
+            axis.plot(x, values_SX.mean(axis=0), color=colour, label=name, lw=1.4, ms=4, **style)
+            axis.fill_between(x, values_SX.min(axis=0), values_SX.max(axis=0), color=colour, alpha=0.15, lw=0)
+        if right and quantity in right:
+            label, value = right[quantity]
+            axis.axhline(value, color="grey", lw=1.2, ls="--", label=label)
+        axis.set_xscale("log")
+        axis.set_yscale("log")
+        axis.set_xlabel(x_label)
+        axis.set_ylabel(quantity)
+        axis.grid(alpha=0.3, which="both")
+        axis.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
+    return figure
+
+
 def paths_figure(
     paths: Mapping[str, tuple[Sequence[float], np.ndarray]],
     truth: tuple[np.ndarray, np.ndarray],
