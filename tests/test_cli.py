@@ -19,7 +19,17 @@ def run(*arguments: str) -> subprocess.CompletedProcess:
 def test_help_names_every_command():
     said = run("--help")
     assert said.returncode == 0
-    for command in ("scenes", "frames", "train stage1", "train stage2", "mels", "infer", "evaluate audio", "bench"):
+    for command in (
+        "scenes",
+        "frames",
+        "train stage1",
+        "train stage2",
+        "train localizer",
+        "mels",
+        "infer",
+        "evaluate audio",
+        "bench",
+    ):
         assert command in said.stdout
 
 

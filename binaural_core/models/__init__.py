@@ -9,6 +9,7 @@ _MODULES = (
     "blocks",
     "diffbinaural",
     "discriminators",
+    "localizer",
     "mono_phase",
     "resnet",
     "unet",
