@@ -9,8 +9,17 @@ import torch
 from lines import Line, train
 
 from binaural_core import checkpoint
+from binaural_core.data.catalog import DatasetConfig
+from binaural_core.data.config import DataConfig
+from binaural_core.data.rendered import RenderedConfig
 from binaural_core.errors import InputError
+from binaural_core.models.diffbinaural import DiffBinauralConfig
+from binaural_core.models.unet import UNetConfig
+from binaural_core.models.visual import VisualConfig
+from binaural_core.scene.casting import SceneConfig
+from binaural_core.training import stage1
 from binaural_core.training.distributed import ALONE, World, launch
+from binaural_core.training.run import RunConfig
 
 
 def learn(folder, world):
@@ -86,6 +95,38 @@ def test_only_the_first_process_writes(two):
     assert {"latest", "best"} <= set(two["all"][0]["exported"])
     assert two["all"][1]["exported"] == []
     assert len(list((two["folder"] / "runs").iterdir())) == 1
+
+
+def small_stage1(folder, **run) -> stage1.Stage1Config:
+    scene = SceneConfig(duration_s=1.2, reverberant=0.0)
+    return stage1.Stage1Config(
+        dataset=DatasetConfig(
+            scenes={"train": 8, "val": 3}, rendered=RenderedConfig(scene=scene, width_px=96, height_px=54)
+        ),
+        data=DataConfig(window_frames=32, frames_per_window=2, objects=2, crop_px=16),
+        model=DiffBinauralConfig(
+            unet=UNetConfig(dim=8, mults=(1, 2), context_dim=16, condition_dim=16),
+            visual=VisualConfig(width=4, object_dim=16, context_dim=16),
+        ),
+        run=RunConfig(id="one", checkpoints=str(folder), epochs=2, log_steps=1, precision="fp32", device="cpu", **run),
+        lr_unet=1e-3,
+        hide_pixels=0.6,  # in some batches of one process nobody is pictured, and the encoder has no gradient
+    )
+
+
+def test_stage_1_in_two_processes_equals_one_with_the_joint_batch(tmp_path):
+    two = launch(stage1.run, small_stage1(tmp_path / "two", batch_size=1), processes=2)
+    one = stage1.run(small_stage1(tmp_path / "one", batch_size=2))
+    assert (one.steps, two.steps) == (8, 8)
+    losses = [[row["stage1.total"] for row in found.rows if row["kind"] == "train"] for found in (one, two)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    a, b = (checkpoint.load(tmp_path / which / "one" / "state_latest.pt") for which in ("one", "two"))
+    for index, moments in a["optimizers"]["stage1"]["state"].items():
+        gradients = b["optimizers"]["stage1"]["state"][index]["exp_avg"]  # their mean over the last steps
+        torch.testing.assert_close(gradients, moments["exp_avg"], atol=1e-5, rtol=0)
+    for name, weights in a["weights"].items():
+        for key, value in weights.items():  # Adam makes steps of one size from gradients of any size
+            torch.testing.assert_close(b["weights"][name][key], value, atol=1e-4, rtol=0)
 
 
 def test_a_killed_process_ends_the_job_with_a_message_and_the_job_resumes(tmp_path):

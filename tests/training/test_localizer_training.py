@@ -188,7 +188,7 @@ def test_many_processes_share_every_batch(tmp_path):
 def test_the_command_reaches_the_config(monkeypatch):
     taken = []
 
-    def train(config):
+    def train(config, world):
         taken.append(config)
         raise InputError("seen", why="enough", fix="none")
 

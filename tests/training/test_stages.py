@@ -1,9 +1,11 @@
 """Both stages through the loop, at toy size: files, resume, what is hidden, and mels aligned to the frame."""
 
+import io
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from binaural_core import InputError, checkpoint
@@ -140,6 +142,22 @@ def test_what_is_hidden_is_hidden_from_whole_samples():
 def test_a_clip_without_a_reference_is_refused():
     with pytest.raises(InputError, match="c0 has no binaural recording"):
         stage1.mels(batch(reference=False), MEL)
+
+
+def test_tensorboard_shows_both_ears_beside_the_truth_and_plays_them_in_stereo(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    stage1.train(one(tmp_path, epochs=1), progress=False)
+    events = EventAccumulator(str(tmp_path / "one" / "runs"), size_guidance={"images": 0, "audio": 0})
+    events.Reload()
+    assert events.Tags()["images"] == ["mels"]
+    assert {"predicted", "true"} == set(events.Tags()["audio"])
+    assert {"train/stage1.total", "train/learning_rate_factor", "validate/mel_l2"} <= set(events.Tags()["scalars"])
+    (sound,) = events.Audio("predicted")
+    wave_NE, rate = soundfile.read(io.BytesIO(sound.encoded_audio_string))
+    assert wave_NE.shape == (32 * HOP, 2)
+    assert rate == RATE
+    assert np.abs(wave_NE).max() > 1e-3
 
 
 def test_a_mix_takes_its_parts_whole_or_by_their_shares(tmp_path):
