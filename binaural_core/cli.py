@@ -229,9 +229,12 @@ class TrainLocalizer:
     batch_size_per_gpu: int | None = None
     num_epoch: int | None = None
     lr: float | None = None
+    num_gpus: int = 1
+    """Processes on this machine, a GPU each; without GPUs they share the CPU. On several machines: torchrun."""
 
     def run(self) -> None:
         from binaural_core.training import localizer
+        from binaural_core.training.distributed import launch
 
         given = {
             "dataset.kind": self.dataset,
@@ -243,8 +246,8 @@ class TrainLocalizer:
             "lr": self.lr,
         }
         config = load_config(localizer.LocalizerTraining, self.config)
-        _, result = localizer.train(config.replace(**(only_given(given) | settings(self.set))))
-        report(result)
+        config = config.replace(**(only_given(given) | settings(self.set)))
+        report(launch(localizer.run, config, processes=self.num_gpus))
 
 
 @dataclass(kw_only=True)

@@ -196,7 +196,7 @@ def peaks(maps: Maps, config: LocalizerConfig) -> list[tuple[Tensor, Tensor]]:
     for score_HW, shift_2HW, size_2HW in zip(score_BHW, maps.shift_B2HW.float(), maps.size_B2HW.float(), strict=True):
         at_O = score_HW.flatten().argsort(descending=True, stable=True)[: int((score_HW > 0).sum())]
         cell_O2 = torch.stack([at_O % wide, at_O // wide], dim=1) + 0.5
-        middle_O2 = (cell_O2 + shift_2HW.flatten(1)[:, at_O].T) / cells  # the same, the sum of cell and offset
+        middle_O2 = (cell_O2 + shift_2HW.flatten(1)[:, at_O].T) / cells  # the same: cell and offset
         half_O2 = size_2HW.flatten(1)[:, at_O].T.exp() / cells / 2
         boxes_O4 = torch.cat([middle_O2 - half_O2, middle_O2 + half_O2], dim=1)
         kept = different(boxes_O4)[: config.most]
