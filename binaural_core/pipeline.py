@@ -44,7 +44,7 @@ from binaural_core.errors import InputError, need
 from binaural_core.models.bigvgan import BigVGAN
 from binaural_core.models.bigvgan_config import BigVGANConfig
 from binaural_core.models.diffbinaural import DiffBinaural, DiffBinauralConfig
-from binaural_core.models.localizer import Localizer
+from binaural_core.models.localizer import open_localizer
 from binaural_core.models.vocoding import MonoPhase, PerEar, Vocoder
 from binaural_core.passage import EDGE_FRAMES, WINDOWS_AT_ONCE, Passage, RollingMono, Span
 from binaural_core.places import data_samples, outputs, pick_device
@@ -110,17 +110,20 @@ class Binauralizer:
         """Load a folder that holds ``stage1/`` (config.yaml, unet_best.pth, frame_best.pth) and perhaps more.
 
         ``stage2/`` holds config.json and g_best; ``localizer/`` config.yaml and localizer_best.pth, else the shipped one is
-        taken. Without a path: the networks that `make demo` trained.
+        taken. Without a path: the weights that ship in ``data_samples``; "demo": those that `make demo` trained.
         Raises InputError when files are missing or do not belong together.
         """
         device = pick_device(device)
-        folder = Path(path_or_name) if path_or_name else outputs() / "demo" / "checkpoints"
+        if not path_or_name:
+            folder = data_samples() / "weights"
+        else:
+            folder = outputs() / "demo" / "checkpoints" if path_or_name == "demo" else Path(path_or_name)
         stage1 = folder / "stage1" if (folder / "stage1").is_dir() else folder
         need(
             (stage1 / "unet_best.pth").is_file(),
             f"{stage1} holds no trained stage 1",
-            why="weights do not ship with the repository yet; unet_best.pth, frame_best.pth and config.yaml are needed",
-            fix="run `make demo` once (it trains small networks in minutes), or name the folder of a training",
+            why="unet_best.pth, frame_best.pth and config.yaml are needed",
+            fix='name the folder of a training, or "demo" after `make demo`; without a name the shipped weights are taken',
         )
         config = StoredConfig.read(stage1 / "config.yaml")
         need(
@@ -413,17 +416,6 @@ class Binauralizer:
                 return
             yield passage.make(start, stop, vocoder)
             start = stop
-
-
-def open_localizer(folder: Path) -> Localizer | None:
-    """The localiser in ``folder/localizer``, else the shipped one; None where neither is there."""
-    own = folder / "localizer"
-    if (own / "localizer_best.pth").is_file():
-        return Localizer.from_folder(own)
-    try:
-        return Localizer.from_folder(data_samples() / "weights" / "localizer")
-    except InputError:  # a package without its clone: pictures are covered by a grid
-        return None
 
 
 def window_starts_s(duration_s: float, window_s: float) -> list[float]:

@@ -306,7 +306,7 @@ def test_sound_that_is_none_is_refused(binauralizer, wave):
 
 
 def test_from_pretrained_reads_what_a_training_wrote(tmp_path, binauralizer):
-    with pytest.raises(InputError, match="make demo"):
+    with pytest.raises(InputError, match="after `make demo`"):
         Binauralizer.from_pretrained(tmp_path)
     model, folder = stage1(), tmp_path / "stage1"
     for name, part in (("unet", model.unet), ("frame", model.frame)):

@@ -7,6 +7,7 @@ generators, keyed per sample, so that one process and many see the same numbers.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, Protocol
 
 import torch
@@ -58,6 +59,7 @@ class DiffusionConfig(Config):
     min_snr_gamma: float = 5.0
     sampler: Literal["ddim", "ddpm", "dpmpp_2m", "heun"] = "ddim"
     grid: Literal["trailing", "leading", "linspace", "log_sigma"] = "trailing"
+    sigma_high: float = 80.0  # where log_sigma begins: a mel has so many cells that much is decided above 10
     steps: int = 25
     eta: float = 0.0
     clip: bool = True  # keep the data within [-1, 1] at every step; without it noise prediction explodes at the first
@@ -74,6 +76,12 @@ class DiffusionConfig(Config):
             f"steps={self.steps} of timesteps={self.timesteps}",
             why="a sampler visits each step of the schedule at most once",
             fix=f"give 1 to {self.timesteps}",
+        )
+        need(
+            self.sigma_high > 0.03,
+            f"sigma_high={self.sigma_high}",
+            why="the grid log_sigma goes from there down to 0.03",
+            fix="give 10 to 100",
         )
         need(
             self.residual_scale is None or self.residual_scale > 0,
@@ -266,7 +274,7 @@ class Diffusion:
             "trailing": schedule.trailing,
             "leading": schedule.leading,
             "linspace": schedule.linspace,
-            "log_sigma": schedule.log_sigma,
+            "log_sigma": partial(schedule.log_sigma, high=wanted.sigma_high),
         }
         visited = grids[wanted.grid](wanted.steps if steps is None else steps, self.schedule)
         shown = watch and (lambda t, x, x_0: watch(t, x, self._decode(x_0, mono_B1MF)))

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from binaural_core import checkpoint
 from binaural_core.config import Config
 from binaural_core.errors import InputError, need
+from binaural_core.places import data_samples
 from binaural_core.shapes import check
 
 CELL_PX = 4
@@ -216,3 +217,13 @@ def different(boxes_O4: Tensor) -> list[int]:
         if not alike_OO[o, kept].any():
             kept.append(o)
     return kept
+
+
+def open_localizer(folder: Path | None = None) -> Localizer | None:
+    """The localiser in ``folder/localizer``, else the shipped one; None where neither is there."""
+    if folder is not None and (folder / "localizer" / "localizer_best.pth").is_file():
+        return Localizer.from_folder(folder / "localizer")
+    try:
+        return Localizer.from_folder(data_samples() / "weights" / "localizer")
+    except InputError:  # a package without its clone: pictures are covered by a grid
+        return None

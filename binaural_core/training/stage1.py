@@ -21,10 +21,12 @@ from binaural_core.config import Config
 from binaural_core.data.catalog import DatasetConfig, open_clips
 from binaural_core.data.config import DataConfig
 from binaural_core.data.loading import Loader, Mix, Windows, loader
+from binaural_core.data.locating import Located
 from binaural_core.data.sample import Batch
 from binaural_core.errors import need
 from binaural_core.metrics import mel_ild_error_db
 from binaural_core.models.diffbinaural import DiffBinaural, DiffBinauralConfig
+from binaural_core.models.localizer import open_localizer
 from binaural_core.models.vocoding import MonoPhase, Places
 from binaural_core.seeds import first_weights
 from binaural_core.training.distributed import ALONE, World
@@ -59,6 +61,7 @@ class Stage1Config(Config):
     )
     hide_pixels: float = 0.0  # share of samples whose crops are blank, so that positions alone are learned too
     hide_positions: float = 0.0  # share of samples whose positions are unknown, so that pixels alone are
+    locate: bool = True  # where a data set knows no objects, the localiser finds them in its pictures
     validation_steps: int | None = None  # of the sampler; None: the recipe's
     weights_unet: str | None = None  # start from these instead of from chance
     weights_frame: str | None = None
@@ -249,9 +252,13 @@ class WindowData:
 def windows(config: Stage1Config, split: str) -> Windows | Mix:
     """The windows of a split; those for training are drawn at random and varied, and in a mix by the parts' shares."""
     train = split == "train"
+    localizer = open_localizer() if config.locate and any(m.kind != "scenes" for m in config.dataset.members) else None
+    locate = localizer.locate if localizer else None
 
     def of(dataset: DatasetConfig) -> Windows:
         clips = open_clips(dataset, split, config.data)
+        if locate is not None and dataset.kind != "scenes":
+            clips = [Located(clip, locate) for clip in clips]
         return Windows(clips, config.data, config.mel, seed=config.run.seed, train=train)
 
     shares = [part.share for part in config.dataset.parts]

@@ -316,3 +316,23 @@ def test_shapes_are_checked_at_the_door():
         made.sample(lambda x, t, k: x, mono, noise_BEMF=clean, temperature=-1.0)
     with pytest.raises(InputError, match="2 generators for 3 samples"):
         made.loss(lambda x, t, k: x, clean, mono, generators("draws", 2))
+
+
+def test_the_log_sigma_grid_begins_where_the_config_says():
+    """The times the network is asked at, in [0, 1], fall with the first sigma."""
+    first = {}
+    for high in (10.0, 80.0):
+        wanted = DiffusionConfig(grid="log_sigma", sampler="dpmpp_2m", steps=10, predicts="x0", sigma_high=high)
+        asked = []
+
+        def network(x, t_B, kept_B2, asked=asked):
+            asked.append(float(t_B[0]))
+            return torch.zeros_like(x)
+
+        recipe.build(RecipeConfig(name="diffbinaural", diffusion=wanted)).sample(
+            network, torch.zeros(1, 1, 4, 4), noise_BEMF=torch.zeros(1, 2, 4, 4)
+        )
+        assert len(asked) == 10
+        first[high] = asked[0]
+    assert first[10.0] == pytest.approx(935 / 999)
+    assert first[80.0] > 985 / 999
