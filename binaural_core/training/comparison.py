@@ -10,7 +10,7 @@ Measures of one way to sample, in natural-log mel units unless said otherwise; K
 - ``mean_l1``: what the mean of the K draws is off; a wrong mean does not average out.
 - ``spread``: deviation of the draws about their mean. ``spread_ratio`` holds it against what it should be: where the truth
   is as one more draw, the mean of K is off by spread² (K + 1) / K in square, and the ratio is 1. Below, the draws are too
-  sure of themselves; above, noisier than the truth is uncertain. (Fortin et al. 2014, J. Hydrometeorology 15, eq. 15.)
+  sure of themselves; above, noisier than the truth is uncertain. (Fortin et al. 2014, J. Hydrometeorology 15.)
 - ``mean_off``, ``spread_over_reference``: the same network drawn with far more evaluations is the reference for a *solver*,
   whatever the network has learned: how far the mean is from the reference's, and the spread over its spread.
 """
@@ -61,6 +61,7 @@ class Sampling(Config):
     solver: Literal["midpoint", "euler", "ddim", "dpmpp_2m", "heun", "ddpm"]
     steps: int
     grid: Literal["trailing", "leading", "linspace", "log_sigma"] = "trailing"  # of diffusion; a bridge has even steps
+    sigma_high: float = 80.0  # where log_sigma begins
 
     @property
     def evaluations(self) -> int:
@@ -69,13 +70,13 @@ class Sampling(Config):
 
     @property
     def way(self) -> str:
-        return SOLVERS[self.solver] + (", log-σ steps" if self.grid == "log_sigma" else "")
+        return SOLVERS[self.solver] + (f" from σ = {self.sigma_high:g}" if self.grid == "log_sigma" else "")
 
     def of(self, recipe: RecipeConfig) -> RecipeConfig:
         """The recipe, sampled this way. Raises InputError when it has no such solver."""
         if recipe.name == "bridge":
             return recipe.replace(**{"bridge.solver": self.solver, "bridge.steps": self.steps})
-        changed = {"sampler": self.solver, "grid": self.grid, "steps": self.steps}
+        changed = {"sampler": self.solver, "grid": self.grid, "steps": self.steps, "sigma_high": self.sigma_high}
         return recipe.replace(**{f"diffusion.{name}": value for name, value in changed.items()})
 
 
@@ -364,7 +365,7 @@ def judge(made_KBEMF: Tensor, true_BEMF: Tensor) -> dict[str, float]:
         "ild_error_db": float(np.mean(levels_db)),
         "mean_l1": float(error_BEMF.abs().mean()),
         "variance": float(made_KBEMF.var(dim=0).mean()),
-        "variance_called_for": float(error_BEMF.square().mean()) * draws / (draws + 1),  # Fortin et al. 2014, eq. 15
+        "variance_called_for": float(error_BEMF.square().mean()) * draws / (draws + 1),  # Fortin et al. 2014
     }
 
 

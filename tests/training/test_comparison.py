@@ -45,7 +45,7 @@ def draws(k: int, spread: float, *, seed: int = 0, cells=(6, 2, 16, 40)) -> tupl
     return middle + spread * made, middle + 0.2 * truth
 
 
-@pytest.mark.parametrize("k", (2, 4, 9))
+@pytest.mark.parametrize("k", [2, 4, 9])
 def test_the_spread_is_right_when_the_truth_is_one_more_draw(k):
     measured = judge(*draws(k, 0.2))
     assert measured["variance"] == pytest.approx(0.04, rel=0.05)
@@ -154,7 +154,7 @@ def test_windows_pass_in_whole_turns_and_each_place_has_its_own_noise():
 def test_what_cannot_be_compared_is_refused():
     with pytest.raises(InputError, match="rising"):
         small(updates=(4, 2))
-    with pytest.raises(InputError, match="one draw has no spread"):
+    with pytest.raises(InputError, match="One draw has no spread"):
         small(draws=1)
     with pytest.raises(InputError, match="solver"):
         small(**{"contenders.bridge.samplings": (Sampling(solver="ddim", steps=3),)})
