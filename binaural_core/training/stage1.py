@@ -274,6 +274,6 @@ def train(config: Stage1Config, world: World = ALONE, *, progress: bool = True) 
     return stage, fit(stage, WindowData(config, world), config.run, tree=tree, world=world, progress=progress)
 
 
-def run(config: Stage1Config, world: World = ALONE) -> Result:
+def run(config: Stage1Config, world: World = ALONE, *, progress: bool = True) -> Result:
     """`train` for `distributed.launch`: what comes back from another process is the result alone."""
-    return train(config, world)[1]
+    return train(config, world, progress=progress)[1]
