@@ -363,14 +363,18 @@ def maps_figure(maps: Mapping[str, np.ndarray]) -> Figure:
 
     maps : name -> (M, F), each on a colour scale of its own.
     """
-    widths = [values_MF.shape[1] for values_MF in maps.values()]
+    widest = max(values_MF.shape[1] for values_MF in maps.values())
+    widths = [max(values_MF.shape[1], 0.45 * widest) for values_MF in maps.values()]  # room for the names
     tallest = max(values_MF.shape[0] for values_MF in maps.values())
     figure = Figure(figsize=(9, 9 * tallest / sum(widths) + 0.9), layout="constrained")
     axes = figure.subplots(1, len(maps), squeeze=False, gridspec_kw={"width_ratios": widths})[0]
-    for axis, (name, values_MF) in zip(axes, maps.items(), strict=True):
+    for axis, width, (name, values_MF) in zip(axes, widths, maps.items(), strict=True):
         axis.imshow(values_MF, origin="lower", cmap=COLOURS)
         axis.set_title(f"{name}\n{values_MF.shape[0]} x {values_MF.shape[1]}", fontsize=8)
         axis.set_anchor("S")
+        beside = (width - values_MF.shape[1]) / 2
+        axis.set_xlim(-0.5 - beside, values_MF.shape[1] - 0.5 + beside)
+        axis.spines[:].set_visible(False)
         axis.set_xticks([])
         axis.set_yticks([])
     axes[0].set_xlabel("frames")

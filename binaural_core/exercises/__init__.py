@@ -105,9 +105,25 @@ def find(name: str) -> Exercise:
 
 def all_exercises() -> dict[str, Exercise]:
     """Every exercise of the course by its name, such as ``02-ex1``."""
-    from binaural_core.exercises import data_loading, diffusion, headphones, mel_spectrograms
+    from binaural_core.exercises import (
+        conditioning,
+        data_loading,
+        diffusion,
+        headphones,
+        many_gpus,
+        mel_spectrograms,
+        training,
+    )
 
-    return headphones.EXERCISES | data_loading.EXERCISES | mel_spectrograms.EXERCISES | diffusion.EXERCISES
+    return (
+        headphones.EXERCISES
+        | data_loading.EXERCISES
+        | mel_spectrograms.EXERCISES
+        | diffusion.EXERCISES
+        | conditioning.EXERCISES
+        | training.EXERCISES
+        | many_gpus.EXERCISES
+    )
 
 
 def returned(value: Any) -> Any:

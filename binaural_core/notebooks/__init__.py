@@ -4,7 +4,16 @@ A notebook begins with ``parameters = DataLoading.take(globals())`` and ends wit
 ``run_notebook(path, {"seed": 3})`` refuses what the notebook does not know, runs it offline and returns its numbers.
 """
 
-from binaural_core.notebooks.course import DataLoading, DemoResult, DiffusionTheory, MelSpectrograms, SetUp
+from binaural_core.notebooks.course import (
+    Conditioning,
+    DataLoading,
+    DemoResult,
+    DiffusionTheory,
+    ManyGpus,
+    MelSpectrograms,
+    SetUp,
+    TrainingStage1,
+)
 from binaural_core.notebooks.parameters import Between, Parameters
 from binaural_core.notebooks.recording import METRICS_MIME, read_metrics, record, show, table
 from binaural_core.notebooks.run import Run, WidgetFailed, run_notebook
@@ -12,13 +21,16 @@ from binaural_core.notebooks.run import Run, WidgetFailed, run_notebook
 __all__ = [
     "METRICS_MIME",
     "Between",
+    "Conditioning",
     "DataLoading",
     "DemoResult",
     "DiffusionTheory",
+    "ManyGpus",
     "MelSpectrograms",
     "Parameters",
     "Run",
     "SetUp",
+    "TrainingStage1",
     "WidgetFailed",
     "read_metrics",
     "record",

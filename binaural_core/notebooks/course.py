@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
+from binaural_core.errors import need
 from binaural_core.notebooks.parameters import Between, Parameters
 from binaural_core.places import outputs
 
@@ -47,6 +48,72 @@ class DiffusionTheory(Parameters):
     azimuth_step_deg: Annotated[float, Between(2.5, 37.5)] = 15.0
     starts: Annotated[int, Between(16, 512)] = 64
     paths: Annotated[int, Between(1000, 100_000)] = 4000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditioning(Parameters):
+    """04: whose weights are looked at, and on how many sounds and scenes they are measured."""
+
+    notebook: ClassVar[str] = "04_unet_and_conditioning"
+    weights: str = ""
+    sounds: Annotated[int, Between(1, 7)] = 2
+    widest_deg: Annotated[float, Between(20.0, 60.0)] = 60.0
+    scenes: Annotated[int, Between(1, 100)] = 3
+
+    @property
+    def folder(self) -> str | None:
+        """Of a trained stage 1; None: the shipped one."""
+        return self.weights or None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingStage1(Parameters):
+    """05: a training of stage 1, from a minute's on rendered scenes to the original's on a recorded data set."""
+
+    notebook: ClassVar[str] = "05_training_stage1"
+    dataset: Literal["scenes", "fairplay", "realbinaural"] = "scenes"
+    data_root: str = ""
+    scenes: Annotated[int, Between(4, 100_000)] = 12
+    recipe: Literal["bridge", "diffbinaural"] = "bridge"
+    epochs: Annotated[int, Between(1, 100_000)] = 15
+    batch_size: Annotated[int, Between(1, 1024)] = 4
+    learning_rate: Annotated[float, Between(1e-6, 0.1)] = 0.003
+    dim: Annotated[int, Between(8, 512)] = 16
+    patch: Annotated[int, Between(1, 4)] = 2
+    context: Annotated[int, Between(8, 2048)] = 64
+    encoder: Literal["small", "resnet18", "resnet50"] = "small"
+    crop_px: Annotated[int, Between(16, 512)] = 32
+    id: str = "stage1"
+    ckpt: str = ""
+    num_gpus: Annotated[int, Between(1, 64)] = 1
+    workers: Annotated[int, Between(0, 64)] = 0
+
+    def validate(self) -> None:
+        super().validate()
+        need(
+            self.dataset == "scenes" or bool(self.data_root),
+            f"parameter data_root is empty with dataset {self.dataset!r}",
+            why="its recordings lie in a folder of yours",
+            fix="name that folder, or train on scenes",
+        )
+        need(bool(self.id), "parameter id is empty", why="the run's folder has that name", fix="give it a name")
+
+    @property
+    def validate_epochs(self) -> int:
+        """Validated every ten epochs, and three times in a short run."""
+        return max(1, min(10, self.epochs // 3))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ManyGpus(Parameters):
+    """06: how many processes train together, and for how long."""
+
+    notebook: ClassVar[str] = "06_many_gpus"
+    processes: Annotated[int, Between(2, 8)] = 2
+    batch_size: Annotated[int, Between(1, 64)] = 2
+    epochs: Annotated[int, Between(1, 1000)] = 3
+    steps_per_epoch: Annotated[int, Between(2, 1000)] = 3
+    seconds: Annotated[float, Between(5.0, 600.0)] = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -257,6 +257,15 @@ def likelihood(x_t: np.ndarray, mels_KD: np.ndarray, alpha_bar: float) -> np.nda
     return np.exp(-((x_t - alpha_bar**0.5 * mels_KD) ** 2).sum(axis=1) / (2 * (1 - alpha_bar)))
 
 
+def reach_with_own_stride(layers: list[tuple[int, int]]) -> int:
+    """The receptive field with each layer's own stride counted for itself."""
+    cells = jump = 1
+    for kernel, stride in layers:
+        jump *= stride
+        cells += (kernel - 1) * jump
+    return cells
+
+
 @pytest.mark.parametrize(
     ("name", "answer", "said"),
     [
@@ -280,6 +289,18 @@ def likelihood(x_t: np.ndarray, mels_KD: np.ndarray, alpha_bar: float) -> np.nda
         ("03-ex3", lambda x, m, a: softmax(-((x - a * m) ** 2).sum(1) / (2 * (1 - a))), "not Bayes"),
         ("03-ex3", lambda x, m, a: likelihood(x, m, a) / likelihood(x, m, a).sum(), "NaN"),
         ("03-ex3", lambda x, m, a: likelihood(x, m, a), "add up to 1"),
+        ("04-ex1", lambda layers: 1 + sum(k - 1 for k, _ in layers), "left out the strides"),
+        ("04-ex1", lambda layers: reach_with_own_stride(layers), "own stride"),
+        ("04-ex1", lambda layers: sum(k for k, _ in layers), "one on the other"),
+        ("04-ex2", lambda x, fov: np.degrees(np.arctan((2 * x - 1) * np.tan(np.radians(fov) / 2))), "the sign"),
+        ("04-ex2", lambda x, fov: (0.5 - x) * fov, "do not grow evenly"),
+        ("04-ex2", lambda x, fov: np.arctan(1 - 2 * x), "radians"),
+        ("04-ex2", lambda x, fov: np.degrees(np.arctan(1 - 2 * x)), "view of 120°"),
+        ("04-ex3", lambda m, o, mask: softmax(m) @ o, "leave them out"),
+        ("04-ex3", lambda m, o, mask: softmax(m[mask]) @ o[mask], "True where nothing is"),
+        ("04-ex3", lambda m, o, mask: (softmax(m) * ~mask) @ o, "add up to 1"),
+        ("04-ex3", lambda m, o, mask: softmax(np.where(mask, -np.inf, m)) @ o, "0 times NaN"),
+        ("04-ex3", lambda m, o, mask: softmax(m[~mask]) @ o[~mask] if not mask.all() else np.ones(3), "give zeros"),
     ],
 )
 def test_a_wrong_answer_is_told_what_is_wrong(name, answer, said):
