@@ -2,12 +2,13 @@
 # test  lint, unit tests, every notebook in smoke mode
 # lab   JupyterLab on notebook 00
 # bench speed of rendering scenes on this machine
+# weights the shipped weights again, in outputs/weights (minutes)
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.installed
 
-.PHONY: demo test lab bench clean
+.PHONY: demo test lab bench weights clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -23,6 +24,10 @@ lab: $(READY)
 
 bench: $(READY)
 	@$(BIN)/binaural bench scenes
+
+weights: $(READY)
+	@$(BIN)/binaural train localizer --config localizer.yaml --ckpt outputs/weights
+	@$(BIN)/binaural train stage1 --config shipped_stage1.yaml --ckpt outputs/weights --id stage1
 
 $(READY): requirements.lock pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON). To fix: install Python 3.11 (Debian: apt install python3 python3-venv python3-dev)."; exit 1; }

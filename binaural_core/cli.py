@@ -402,8 +402,7 @@ class EvaluateStage1:
         found = launch(_measure_stage1, config, self.split, conditions, processes=self.num_gpus)
         if self.out:
             found.save(self.out)
-        print(f"{len(next(iter(found.rows.values())))} clips of the split {self.split}; less is better.\n")
-        print(f"{found.table()}\n\n{found.band_table()}")
+        print(found.said())
 
 
 @dataclass(kw_only=True)

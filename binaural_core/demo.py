@@ -236,23 +236,32 @@ def verdict(means: dict[str, dict[str, float]]) -> str:
     return "\n".join(lines)
 
 
-def write_readme(out: Path, readme: Path) -> None:
-    """Put the demo's measured tables between the README's marks."""
-    if not (out / "measures.md").is_file():
-        raise InputError(f"{out} holds no measures.md", why="no demo has run there", fix="run `make demo` first")
-    before, rest = readme.read_text().split("<!-- results:begin -->")
-    after = rest.split("<!-- results:end -->")[1]
-    tables = (out / "measures.md").read_text().strip()
-    text = f"{before}<!-- results:begin -->\n{tables}\n<!-- results:end -->{after}"
+TABLES = {"results": "demo/measures.md", "stage1": "stage1/measures.md"}  # marks in the README -> files in outputs
+
+
+def write_readme(measured: Path, readme: Path) -> None:
+    """Put the measured tables that are there between the README's marks."""
+    found = {mark: measured / name for mark, name in TABLES.items() if (measured / name).is_file()}
+    if not found:
+        raise InputError(
+            f"{measured} holds no measured tables",
+            why=f"there is none of {', '.join(TABLES.values())}",
+            fix="run `make demo`, or `binaural evaluate stage1 --out outputs/stage1`, first",
+        )
+    text = readme.read_text()
+    for mark, file in found.items():
+        before, rest = text.split(f"<!-- {mark}:begin -->")
+        after = rest.split(f"<!-- {mark}:end -->")[1]
+        text = f"{before}<!-- {mark}:begin -->\n{file.read_text().strip()}\n<!-- {mark}:end -->{after}"
     checkpoint.write_whole(readme, lambda temporary: temporary.write_text(text))
 
 
 def main() -> int:
-    """``python -m binaural_core.demo``; with ``--readme`` the tables of the last run are copied into the README."""
+    """``python -m binaural_core.demo``; with ``--readme`` the tables measured last are copied into the README."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
         if sys.argv[1:] == ["--readme"]:
-            write_readme(outputs() / "demo", REPOSITORY / "README.md")
+            write_readme(outputs(), REPOSITORY / "README.md")
         else:
             run()
     except InputError as error:

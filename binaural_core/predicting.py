@@ -80,6 +80,10 @@ class Measured:
         ]
         return "\n".join([head, *lines])
 
+    def said(self) -> str:
+        """Both tables, and over how many clips."""
+        return f"Mean over {len(self.rows[MONO_COPY])} clips; less is better.\n\n{self.table()}\n\n{self.band_table()}"
+
     def band_table(self, groups: int = 8) -> str:
         """The mel L1 in groups of neighbouring bands."""
         parts = np.array_split(np.arange(len(self.centres_hz)), groups)
@@ -91,7 +95,7 @@ class Measured:
         return "\n".join([head, "|---|" + "---:|" * groups, *lines])
 
     def save(self, folder: str | Path) -> None:
-        """``measures.csv``, a line for every condition and clip, and ``summary.json``."""
+        """``measures.csv``, a line for every condition and clip, ``summary.json``, and both tables in ``measures.md``."""
         folder = Path(folder)
 
         def write(temporary: Path) -> None:
@@ -102,6 +106,7 @@ class Measured:
                     writer.writerows([condition, clip, *(row[n] for n in MEASURES)] for clip, row in rows.items())
 
         write_whole(folder / "measures.csv", write)
+        write_whole(folder / "measures.md", lambda temporary: temporary.write_text(self.said() + "\n"))
         bands = {condition: [float(x) for x in band_M] for condition, band_M in self.bands.items()}
         centres = [float(x) for x in self.centres_hz]
         summary = {"mean": self.mean, "clips": len(self.rows[MONO_COPY]), "broken": self.broken}

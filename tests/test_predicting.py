@@ -120,7 +120,10 @@ def test_it_is_saved_and_told(measured, tmp_path):
     assert summary["mean"]["both"]["mel_l1"] == pytest.approx(np.mean(column))
     assert len(summary["mel_l1_by_band"]["both"]) == 80
     assert measured.table().count("\n") == 6
-    assert "| pixels |" in measured.band_table()
+    said = (tmp_path / "measures.md").read_text()
+    assert measured.table() in said
+    assert measured.band_table() in said
+    assert said.startswith("Mean over 3 clips")
 
 
 def test_few_are_taken_evenly():
