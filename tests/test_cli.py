@@ -28,6 +28,7 @@ def test_help_names_every_command():
         "mels",
         "infer",
         "evaluate audio",
+        "evaluate stage1",
         "bench",
     ):
         assert command in said.stdout
@@ -45,7 +46,8 @@ def test_a_mistake_is_one_sentence_and_exit_2(tmp_path):
 def test_the_originals_training_flags_are_there(capsys):
     for command, flags in {
         "stage1": "id list_train list_val data_root ckpt batch_size_per_gpu num_epoch lr_unet lr_frame eval_epoch "
-        "learning_rate_decrease_itr decay_factor weighted_loss num_mels audLen weights_unet weights_frame",
+        "learning_rate_decrease_itr decay_factor weighted_loss num_mels audLen weights_unet weights_frame "
+        "num_gpus img_pool arch_frame",
         "stage2": "audio_dir checkpoint_path config training_epochs checkpoint_interval validation_interval mel_pred_dir "
         "use_scheduled_sampling",
     }.items():
@@ -67,12 +69,30 @@ def test_flags_reach_the_config(monkeypatch):
 
     monkeypatch.setattr(stage1, "train", train)
     flags = "--dataset realbinaural --data_root d --lr_unet 0.01 --audLen 0.93 --num_epoch 7 --set model.unet.dim=16"
+    flags += " --img_pool max --arch_frame resnet18"
     assert cli.main(["train", "stage1", *flags.split()]) == 2
     config = taken[0]
     assert (config.dataset.kind, config.dataset.root) == ("realbinaural", "d")
     assert (config.lr_unet, config.run.epochs, config.model.unet.dim) == (0.01, 7, 16)
+    assert (config.model.visual.pool, config.model.visual.encoder) == ("max", "resnet18")
     assert config.data.window_frames == 85  # 80.1 frames, rounded up to five pictures' worth
     assert cli.main(["train", "stage1", "--set", "model.unet.dimm=16"]) == 2
+
+
+@pytest.mark.parametrize("command", ["train stage1", "train stage2", "mels", "evaluate stage1"])
+def test_as_many_processes_are_started_as_asked_for(monkeypatch, command):
+    from binaural_core.training import distributed
+
+    started = []
+
+    def launch(function, *arguments, processes):
+        started.append(processes)
+        raise InputError("seen", why="enough", fix="none")
+
+    monkeypatch.setattr(distributed, "launch", launch)
+    more = ["--out", "somewhere"] if command == "mels" else []
+    assert cli.main([*command.split(), *more, "--num_gpus", "3"]) == 2
+    assert started == [3]
 
 
 def test_scenes_frames_and_evaluation_work_together(tmp_path, capsys):
