@@ -63,7 +63,7 @@ def test_flags_reach_the_config(monkeypatch):
 
     taken = []
 
-    def train(config, world):
+    def train(config, world, progress):
         taken.append(config)
         raise InputError("seen", why="enough", fix="none")
 
