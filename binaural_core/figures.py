@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from binaural_core.audio import MelConfig, mel_filters
 from binaural_core.audio.interaural import ild_bands, itd_blocks
@@ -258,14 +259,15 @@ def seeds_figure(
 ) -> Figure:
     """Curves of runs that were repeated with several seeds: their mean, and shaded from the least to the most.
 
-    panels : (what is varied, quantity with its unit) -> name -> (x, (S, X) values of S seeds); both axes logarithmic.
+    panels : (what is varied, quantity with its unit) -> name -> (x, (S, X) values of S seeds), row by row; both axes
+    logarithmic, and the panels of a column have the same names.
     Names that share what stands before their comma share a colour.   right : quantity -> name and value of a dashed line.
     """
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(9, 3.1 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).flat
     families = list(dict.fromkeys(name.partition(",")[0] for curves in panels.values() for name in curves))
-    for axis, ((x_label, quantity), curves) in zip(axes, panels.items(), strict=False):
+    for number, (axis, ((x_label, quantity), curves)) in enumerate(zip(axes, panels.items(), strict=False)):
         drawn = dict.fromkeys(families, 0)
         for name, (x, values_SX) in curves.items():
             family = name.partition(",")[0]
@@ -277,12 +279,16 @@ def seeds_figure(
         if right and quantity in right:
             label, value = right[quantity]
             axis.axhline(value, color="grey", lw=1.2, ls="--", label=label)
-        axis.set_xscale("log")
-        axis.set_yscale("log")
+        for scale, along in ((axis.set_xscale, axis.xaxis), (axis.set_yscale, axis.yaxis)):
+            scale("log")
+            along.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            along.set_major_formatter("{x:g}")
+            along.set_minor_formatter("")
         axis.set_xlabel(x_label)
         axis.set_ylabel(quantity)
         axis.grid(alpha=0.3, which="both")
-        axis.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
+        if number < columns:  # below, the names are the same
+            axis.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
     return figure
 
 

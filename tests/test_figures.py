@@ -188,3 +188,20 @@ def test_influence_is_drawn_in_decibels_with_the_reach_around_the_cell():
     box = axis.patches[0]
     assert (box.get_x(), box.get_y(), box.get_width(), box.get_height()) == (4.5, 1.5, 5, 5)
     assert (axis.lines[0].get_xdata()[0], axis.lines[0].get_ydata()[0]) == (7, 4)
+
+
+def test_repeated_runs_are_drawn_as_their_mean_and_range():
+    values_SX = np.array([[4.0, 2.0, 1.0], [2.0, 1.0, 0.5]])
+    curves = {"one, slow": ([1, 10, 100], values_SX), "one, fast": ([1, 10, 100], 3 * values_SX)}
+    curves["two"] = ([1, 9], np.array([[1.0, 2.0]]))
+    panels = {("updates", "error (dB)"): curves, ("evaluations", "error (dB)"): curves}
+    figure = drawn(figures.seeds_figure(panels, right={"error (dB)": ("mono copy", 3.0)}))
+    first = figure.axes[0]
+    np.testing.assert_allclose(first.lines[0].get_ydata(), [3.0, 1.5, 0.75])
+    range_of_first = first.collections[0].get_paths()[0].vertices
+    assert (range_of_first[:, 1].min(), range_of_first[:, 1].max()) == (0.5, 4.0)
+    assert first.lines[0].get_color() == first.lines[1].get_color() != first.lines[2].get_color()
+    assert first.lines[0].get_linestyle() != first.lines[1].get_linestyle()
+    assert first.lines[3].get_label() == "mono copy"
+    assert "updates error (dB) evaluations error (dB)" in labels(figure)
+    assert (first.get_xscale(), first.get_yscale()) == ("log", "log")

@@ -56,8 +56,6 @@ def _check_share(answer: Callable) -> str | None:
 
 
 def _check_accumulate(answer: Callable) -> str | None:
-    if answer(64, 8, 4) is None:
-        return "It gave nothing for 64 samples in batches of 8 on 4 processes; each gives 2 batches."
     got = returned(answer(64, 8, 4))
     if got == 8:
         return "All 4 processes count: one round of batches holds 8 x 4 samples."

@@ -75,7 +75,7 @@ class TrainingStage1(Parameters):
     data_root: str = ""
     scenes: Annotated[int, Between(4, 100_000)] = 12
     recipe: Literal["bridge", "diffbinaural"] = "bridge"
-    epochs: Annotated[int, Between(1, 100_000)] = 15
+    epochs: Annotated[int, Between(1, 100_000)] = 12
     batch_size: Annotated[int, Between(1, 1024)] = 4
     learning_rate: Annotated[float, Between(1e-6, 0.1)] = 0.003
     dim: Annotated[int, Between(8, 512)] = 16

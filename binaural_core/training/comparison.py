@@ -10,7 +10,8 @@ Measures of one way to sample, in natural-log mel units unless said otherwise; K
 - ``mean_l1``: what the mean of the K draws is off; a wrong mean does not average out.
 - ``spread``: deviation of the draws about their mean. ``spread_ratio`` holds it against what it should be: where the truth
   is as one more draw, the mean of K is off by spread² (K + 1) / K in square, and the ratio is 1. Below, the draws are too
-  sure of themselves; above, noisier than the truth is uncertain. (Fortin et al. 2014, J. Hydrometeorology 15.)
+  sure of themselves; above, noisier than the truth is uncertain; it ends at sqrt(K + 1), where the draws' noise is all that
+  is wrong with their mean. (Fortin et al. 2014, J. Hydrometeorology 15.)
 - ``mean_off``, ``spread_over_reference``: the same network drawn with far more evaluations is the reference for a *solver*,
   whatever the network has learned: how far the mean is from the reference's, and the spread over its spread.
 """
