@@ -147,6 +147,7 @@ def test_windows_pass_in_whole_turns_and_each_place_has_its_own_noise():
     starts = [(clip, start) for batch in batches for clip, start in zip(batch.clip_ids, batch.starts_s, strict=True)]
     for first in range(0, 24, len(kept)):
         assert len(set(starts[first : first + len(kept)])) == len(kept)
+    assert starts[: len(kept)] != starts[len(kept) : 2 * len(kept)], "each turn has an order of its own"
     late = next(iter(data.training(1, 2)))
     torch.testing.assert_close(late.mono_BN, batches[-1].mono_BN)
 
