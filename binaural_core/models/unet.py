@@ -86,7 +86,6 @@ class UNet(nn.Module):
         self.time = TimeEmbedding(config.condition_dim)
         self.context = nn.Linear(config.context_dim, config.condition_dim)
         self.condition = nn.Sequential(
-            nn.LayerNorm(config.condition_dim),
             nn.SiLU(),
             nn.Linear(config.condition_dim, config.condition_dim),
             nn.SiLU(),

@@ -138,9 +138,8 @@ class VisualNet(nn.Module):
             self.encoder = ResNetEncoder(config)
         self.no_picture_D = nn.Parameter(torch.zeros(width))
         self.place = nn.Sequential(nn.Linear(PLACE_FEATURES, width), nn.SiLU(), nn.Linear(width, width))
-        self.object = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width), nn.LayerNorm(width)
-        )
+        # No norm after this: it would bound how much more a source far to the side counts than one nearly ahead.
+        self.object = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
         self.queries_KD = nn.Parameter(torch.randn(config.queries, width) * width**-0.5)
         self.key = nn.Linear(width, width)
         summaries = config.queries if config.pool == "attention" else 1
@@ -148,7 +147,6 @@ class VisualNet(nn.Module):
             nn.Linear(summaries * width, width),
             nn.SiLU(),
             nn.Linear(width, config.context_dim),
-            nn.LayerNorm(config.context_dim),
         )
         self.null_D = nn.Parameter(torch.randn(config.context_dim))
         self.temporal = nn.ModuleList(TransformerLayer(config.context_dim) for _ in range(config.temporal))

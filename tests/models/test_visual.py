@@ -181,12 +181,12 @@ def test_wrong_shapes_are_named():
         VisualConfig(temporal=-1)
 
 
-def test_settings_and_weights_of_earlier_trainings_still_fit():
+def test_settings_of_earlier_trainings_still_fit_and_weights_have_these_names():
     """A config.yaml without the later settings, and the names that weights have been saved under."""
     tree = {"encoder": "small", "width": 4, "object_dim": 16, "context_dim": 12, "pool": "attention", "queries": 3}
     assert VisualConfig.from_dict(tree) == CONFIG
     layers = [f"encoder.layers.{i}" for i in (0, 1, 3, 4, 6, 7)] + ["encoder.out", "place.0", "place.2"]
-    layers += ["object.0", "object.1", "object.3", "object.4", "key", "out.0", "out.2", "out.3"]
+    layers += ["object.0", "object.1", "object.3", "key", "out.0", "out.2"]
     names = {f"{layer}.{kind}" for layer in layers for kind in ("weight", "bias")}
     assert set(VisualNet(CONFIG).state_dict()) == names | {"no_picture_D", "queries_KD", "null_D"}
 
@@ -327,3 +327,18 @@ def test_where_no_frame_shows_anything_layers_change_nothing():
     assert all(p.grad is None or p.grad.isfinite().all() for p in net.parameters())
     alone = [x[1:] for x in given]
     torch.testing.assert_close(see(net, given)[1:], see(net, alone), atol=1e-5, rtol=1e-5)
+
+
+def test_a_source_far_to_the_side_moves_the_context_more_than_one_nearly_ahead():
+    """Nothing on the way from a direction to the context is bounded: twice as strong places, twice as far a context."""
+    net, given = VisualNet(CONFIG).eval(), sight()
+    given[2][..., 0] = 40.0
+    with torch.no_grad():
+        before = net.object(torch.ones(1, CONFIG.object_dim))
+        net.object[-1].weight.mul_(10)
+        net.object[-1].bias.mul_(10)
+        torch.testing.assert_close(net.object(torch.ones(1, CONFIG.object_dim)), 10 * before)
+        context = net(*given).context_BLD
+        net.out[-1].weight.mul_(10)
+        net.out[-1].bias.mul_(10)
+        torch.testing.assert_close(net(*given).context_BLD, 10 * context)
