@@ -166,6 +166,7 @@ def launch(function: Callable[..., Any], *arguments: Any, processes: int) -> Any
         try:
             elastic_launch(settings, _child)(notes, function, arguments)
         except ChildFailedError as failed:
+            print(file=sys.stderr)  # behind a progress bar that will not end
             raise _why(Path(notes), failed, processes) from None
         return pickle.loads((Path(notes) / "result").read_bytes())  # written by our own process a moment ago
 
@@ -193,14 +194,13 @@ def _why(notes: Path, failed: Any, processes: int) -> Exception:
         what, why, fix = pickle.loads(path.read_bytes())
         return InputError(what, why=why, fix=fix)
     killed = {rank: -f.exitcode for rank, f in failed.failures.items() if f.exitcode < 0}
-    killed = {
-        rank: number for rank, number in killed.items() if number != signal.SIGTERM
-    }  # that is how the launcher ends the others
+    # The launcher ends the others with SIGTERM, and they may abort when a connection breaks: those are not the cause.
+    causes = {rank: number for rank, number in killed.items() if number not in (signal.SIGTERM, signal.SIGABRT)}
     first_failures = sorted(notes.glob("failure_*"), key=lambda path: path.stat().st_mtime)
-    if first_failures and not killed:
+    if first_failures and not causes:
         path = first_failures[0]
         return RuntimeError(f"process {path.name.split('_')[1]} of {processes} failed:\n{path.read_text()}")
-    rank, number = next(iter(killed.items()), ("?", signal.SIGTERM))
+    rank, number = next(iter((causes or killed).items()), ("?", signal.SIGTERM))
     return InputError(
         f"process {rank} of {processes} was killed by {signal.Signals(number).name}",
         why="the others cannot go on without it (is the memory full?)",

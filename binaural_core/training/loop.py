@@ -107,6 +107,7 @@ def fit(
                     continue
                 optimizer = optimizers[player.name]
                 optimizer.zero_grad(set_to_none=True)
+                said: dict[str, float] = {}  # the losses, means over the parts
                 for number, part in enumerate(parts):
                     draw = Draw(run.seed, epoch, part.indices)
                     with run.autocast(device):
@@ -122,6 +123,9 @@ def fit(
                         if not taken:
                             break
                         (losses["total"] / len(parts)).backward()
+                    for name, loss in losses.items():
+                        name = f"{player.name}.{name}"
+                        said[name] = said.get(name, 0.0) + float(loss.detach()) / len(parts)
                 if not taken:
                     break
                 norm = nn.utils.get_total_norm([p.grad for p in player.parameters if p.grad is not None])
@@ -133,7 +137,6 @@ def fit(
                 for group, rate in zip(optimizer.param_groups, base_rates[player.name], strict=True):
                     group["lr"] = rate * factor
                 optimizer.step()
-                said = {f"{player.name}.{k}": float(v.detach()) for k, v in losses.items()}
                 sums.add(said | {f"{player.name}.gradient_norm": float(norm)})
                 if stabilizer.spiked(player.name, said[f"{player.name}.total"], clips, state.step):
                     log.write("spike", state.step + 1, said)

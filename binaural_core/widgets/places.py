@@ -20,7 +20,8 @@ from binaural_core.audio import MelConfig
 from binaural_core.errors import need
 from binaural_core.figures import EARS, LEFT, RIGHT, mel_centres_hz
 from binaural_core.shapes import check
-from binaural_core.widgets.spectrograms import GREY, PLOTLY_MIME
+from binaural_core.widgets.plotly_view import PlotlyView
+from binaural_core.widgets.spectrograms import GREY
 
 COLOURS = (LEFT, RIGHT)
 TICKS_HZ = (125, 250, 500, 1000, 2000, 4000, 8000)
@@ -56,7 +57,7 @@ def place_slider(places: Sequence[Place], mel: MelConfig | None = None) -> "Slid
 
 
 @dataclass(frozen=True, eq=False)
-class Slider:
+class Slider(PlotlyView):
     places: list[Place]
     mel: MelConfig
 
@@ -148,19 +149,7 @@ class Slider:
             curves.set_xlabel("frequency (kHz)", fontsize=8)
         axes[1, 0].set_ylabel("gain over the mono (dB)", fontsize=8)
         figure.legend(*axes[1, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
-        file = io.BytesIO()
-        figure.savefig(file, format="png", metadata={"Software": None, "Description": self.description()})
-        return file.getvalue()
-
-    def _ipython_display_(self) -> None:
-        from IPython.display import display
-
-        picture = {
-            PLOTLY_MIME: self.plotly_figure(),
-            "image/png": base64.b64encode(self.png()).decode(),
-            "text/plain": self.description(),
-        }
-        display(picture, metadata={"image/png": {"alt": self.description()}}, raw=True)
+        return self.saved(figure)
 
 
 def _picture(image_HW3: np.ndarray) -> dict:

@@ -5,7 +5,6 @@ kernel and no widget state are needed. Beside it stands a PNG with some of the s
 """
 
 import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,7 +16,8 @@ from binaural_core.audio import MelConfig, from_unit
 from binaural_core.errors import need
 from binaural_core.figures import DB_PER_NEPER, EARS, mel_centres_hz
 from binaural_core.shapes import check
-from binaural_core.widgets.spectrograms import GREY, MAP, MAP_STOPS, PLOTLY_MIME
+from binaural_core.widgets.plotly_view import PlotlyView
+from binaural_core.widgets.spectrograms import GREY, MAP, MAP_STOPS
 
 ROWS = ("the sample", "what it expects")
 RANGE_DB = (-90, 10)  # noise fills it, sound lies within it
@@ -44,7 +44,7 @@ def step_slider(seen: Sequence[tuple[str, Tensor, Tensor]], mel: MelConfig | Non
 
 
 @dataclass(frozen=True, eq=False)
-class Steps:
+class Steps(PlotlyView):
     """levels_db : for each label (2, E, M, F) int8, dB re 1: the sample and what it expects."""
 
     labels: list[str]
@@ -194,16 +194,4 @@ class Steps:
         axes[0].set_xticks(middles, [f"step {self.labels[number]}" for number in chosen])
         axes[-1].set_xlabel(f"time: each panel lasts {self.duration_s:.2f} s")
         figure.colorbar(image, ax=axes, label="level (dB re 1)", pad=0.01)
-        file = io.BytesIO()
-        figure.savefig(file, format="png", metadata={"Software": None, "Description": self.description()})
-        return file.getvalue()
-
-    def _ipython_display_(self) -> None:
-        from IPython.display import display
-
-        picture = {
-            PLOTLY_MIME: self.plotly_figure(),
-            "image/png": base64.b64encode(self.png()).decode(),
-            "text/plain": self.description(),
-        }
-        display(picture, metadata={"image/png": {"alt": self.description()}}, raw=True)
+        return self.saved(figure)

@@ -196,3 +196,10 @@ def test_a_player_that_rests_gets_no_gradient_and_wakes_up_again(tmp_path):
     train(tmp_path / "alone", alone, epochs=2)  # the second player's loss goes through the first's network
     a, b = (checkpoint.load(tmp_path / x / "line" / "net_latest.pth")["weight"] for x in ("", "alone"))
     assert torch.equal(a, b)
+
+
+def test_what_is_logged_of_accumulated_batches_is_their_mean(tmp_path):
+    large = train(tmp_path / "a", batch_size=4, count=16, epochs=2).rows
+    small = train(tmp_path / "b", batch_size=2, accumulate=2, count=16, epochs=2).rows
+    losses = [[row["first.total"] for row in rows if row["kind"] == "train"] for rows in (large, small)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
