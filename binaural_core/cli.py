@@ -125,7 +125,8 @@ class TrainStage1:
         from binaural_core.training import stage1
         from binaural_core.training.distributed import launch
 
-        config = load_config(stage1.Stage1Config, self.config)
+        recorded = self.dataset in ("fairplay", "realbinaural")
+        config = load_config(stage1.Stage1Config, self.config or ("original_stage1.yaml" if recorded else None))
         frames = None
         if self.audLen is not None:
             per_picture = max(config.data.frames_per_window, 1)
@@ -257,11 +258,14 @@ class Mels:
     out: str
     """Folder; files are {out}/{left,right}/{split}/{video_id}_{start_s}_{left,right}.npy."""
     weights: str | None = None
-    """Folder of a trained stage 1; the demo's when left out."""
+    """Folder of a trained stage 1; the shipped one when left out, "demo" for the demo's."""
     device: str = "auto"
     """cpu, cuda, or auto: cuda where there is one."""
-    dataset: Literal["fairplay", "realbinaural", "scenes"] = "scenes"
+    dataset: Literal["fairplay", "realbinaural", "scenes", "mix"] | None = None
+    """Which data set; scenes when neither this nor --config says."""
     data_root: str | None = None
+    config: str | None = None
+    """YAML file of a training, whose data set is taken; a path, or a shipped one."""
     splits: tuple[str, ...] = ("train", "val")
     steps: int | None = None
     """Of the sampler."""
@@ -272,15 +276,15 @@ class Mels:
     """Processes, each with its share of the clips."""
 
     def run(self) -> None:
-        from binaural_core.data.catalog import DatasetConfig
         from binaural_core.predicting import PredictConfig
         from binaural_core.training.distributed import launch
 
-        dataset = DatasetConfig(kind=self.dataset, root=self.data_root).replace(**settings(self.set))
+        dataset = dataset_of(self.config, self.dataset, self.data_root, self.set)
         config = PredictConfig(
             weights=self.weights, dataset=dataset, device=self.device, steps=self.steps, seed=self.seed
         )
-        for split, written in launch(_write_mels, config, self.out, self.splits, processes=self.num_gpus).items():
+        written_by_split = launch(_write_mels, config, self.out, self.splits, processes=self.num_gpus) or {}
+        for split, written in written_by_split.items():
             print(f"{split}: {written} windows written to {self.out}")
 
 
@@ -303,7 +307,7 @@ class Infer:
     image_positions: str | None = None
     """'x,y' in [0, 1], x right and y down; several with ';', or a .npy."""
     weights: str | None = None
-    """Folder of trained networks; the demo's when left out."""
+    """Folder of trained networks; the shipped ones when left out, "demo" for the demo's."""
     device: str = "auto"
     """cpu, cuda, or auto: cuda where there is one."""
     stage2: Literal["mono_phase", "bigvgan"] | None = None
@@ -358,10 +362,11 @@ class EvaluateStage1:
     """Measure stage 1's mels on a split, by what it is shown, beside the mono copy's."""
 
     weights: str | None = None
-    """Folder of a trained stage 1; the demo's when left out."""
+    """Folder of a trained stage 1; the shipped one when left out, "demo" for the demo's."""
     device: str = "auto"
     """cpu, cuda, or auto: cuda where there is one."""
-    dataset: Literal["fairplay", "realbinaural", "scenes", "mix"] = "scenes"
+    dataset: Literal["fairplay", "realbinaural", "scenes", "mix"] | None = None
+    """Which data set; scenes when neither this nor --config says."""
     data_root: str | None = None
     split: str = "test"
     few: int | None = None
@@ -381,15 +386,10 @@ class EvaluateStage1:
     """Processes, each with its share of the clips."""
 
     def run(self) -> None:
-        from binaural_core.data.catalog import DatasetConfig
         from binaural_core.predicting import PredictConfig
         from binaural_core.training.distributed import launch
-        from binaural_core.training.stage1 import Stage1Config
 
-        if self.config:
-            dataset = load_config(Stage1Config, self.config).dataset.replace(**settings(self.set))
-        else:
-            dataset = DatasetConfig(kind=self.dataset, root=self.data_root).replace(**settings(self.set))
+        dataset = dataset_of(self.config, self.dataset, self.data_root, self.set)
         config = PredictConfig(
             weights=self.weights,
             dataset=dataset,
@@ -400,6 +400,8 @@ class EvaluateStage1:
         )
         conditions = tuple(name.strip() for name in self.conditions.split(","))
         found = launch(_measure_stage1, config, self.split, conditions, processes=self.num_gpus)
+        if found is None:
+            return  # the first process of torchrun reports
         if self.out:
             found.save(self.out)
         print(found.said())
@@ -458,6 +460,8 @@ class BenchRecipes:
 
         config = load_config(ComparisonConfig, self.config).replace(**settings(self.set))
         found = launch(_compare_recipes, config, processes=self.processes)
+        if found is None:
+            return  # the first process of torchrun reports
         given = "".join(f' --set "{setting}"' for setting in self.set)
         found = found.replace(
             command=f"binaural bench recipes --config {self.config}{given} --out {Path(self.out).name}"
@@ -512,6 +516,15 @@ def load_config(kind, path: str | None):
     return kind.load(CONFIGS / path if (CONFIGS / path).is_file() else path)
 
 
+def dataset_of(config: str | None, kind: str | None, root: str | None, changes: tuple[str, ...]):
+    """The data set of a training's config, or the default one, with what the flags say."""
+    from binaural_core.data.catalog import DatasetConfig
+    from binaural_core.training.stage1 import Stage1Config
+
+    dataset = load_config(Stage1Config, config).dataset if config else DatasetConfig()
+    return dataset.replace(**(only_given({"kind": kind, "root": root}) | settings(changes)))
+
+
 def settings(texts: tuple[str, ...]) -> dict[str, Any]:
     """``("run.seed=3", "scene.sources=[1,1]")`` as names and values."""
     values = {}
@@ -555,6 +568,8 @@ def say(done: int, total: int, name: object) -> None:
 
 
 def report(result) -> None:
+    if result is None:
+        return  # the first process of torchrun reports
     print(
         f"{result.steps} steps ({result.steps_per_s:.2f} a second), best {result.best:.4f}, {result.skipped} skipped, "
         f"{100 * result.data_wait_share:.0f} % of the time waiting for data; weights in {result.folder}"

@@ -1,7 +1,7 @@
 """The whole way once: ``make demo``. A held-out mono clip and its frames become binaural sound, in ``outputs/demo``.
 
-Until trained weights ship, small networks are trained first, for a few minutes, on scenes rendered from the training
-sounds. What was trained is kept: the second demo only uses it.
+Small networks are trained first, for a few minutes, on scenes rendered from the training sounds, so that all of the way is
+gone. What was trained is kept: the second demo only uses it.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def train(config: DemoConfig, checkpoints: Path) -> None:
             print(f"Stage {stage} was trained before: {settings.run.folder}")
             continue
         print(
-            f"\nNo trained weights ship yet, so a small stage {stage} is trained now, on scenes rendered on the fly"
+            f"\nThe demo trains small networks of its own: stage {stage} now, on scenes rendered on the fly"
             f" from the training sounds.\nThe first pass renders and is slower; the bar's estimate settles after it."
         )
         _, result = room.train(settings)

@@ -130,3 +130,40 @@ def test_positions_are_read_from_text():
         cli.numbers("30,0", 3)
     with pytest.raises(InputError, match="cannot be read"):
         cli.numbers("left", 3)
+
+
+def test_recorded_data_sets_are_trained_as_the_original_unless_a_config_is_named(monkeypatch):
+    from binaural_core.training import stage1
+
+    taken = []
+
+    def train(config, world, progress):
+        taken.append(config)
+        raise InputError("seen", why="enough", fix="none")
+
+    monkeypatch.setattr(stage1, "train", train)
+    for more in ([], ["--config", "shipped_stage1.yaml"]):
+        assert cli.main(["train", "stage1", "--dataset", "fairplay", "--data_root", "d", *more]) == 2
+    assert cli.main(["train", "stage1"]) == 2
+    recipes = [(c.dataset.kind, c.model.recipe.name, c.model.visual.encoder) for c in taken]
+    assert recipes == [
+        ("fairplay", "diffbinaural", "resnet18"),
+        ("fairplay", "bridge", "small"),
+        ("scenes", "bridge", "small"),
+    ]
+    original = taken[0].model.recipe.diffusion
+    assert (original.predicts, original.distance, original.schedule) == ("noise", "l1", "cosine")
+    assert (original.sampler, original.steps, original.timesteps) == ("ddim", 25, 1000)
+
+
+def test_a_trainings_data_set_is_taken_with_what_the_flags_say():
+    dataset = cli.dataset_of("shipped_stage1.yaml", None, None, ("scenes_seed=5",))
+    assert (dataset.kind, dataset.scenes["train"], dataset.scenes_seed) == ("scenes", 1000, 5)
+    dataset = cli.dataset_of("shipped_stage1.yaml", "fairplay", "d", ())
+    assert (dataset.kind, dataset.root) == ("fairplay", "d")
+    assert cli.dataset_of(None, None, None, ()).kind == "scenes"
+
+
+def test_no_process_is_too_few(capsys):
+    assert cli.main(["train", "stage1", "--num_gpus", "0"]) == 2
+    assert "0 processes" in capsys.readouterr().err

@@ -172,6 +172,9 @@ class Kept:
                 self.bytes -= size(self.made.popitem(last=False)[1])
         return self.made[key]
 
+    def forget(self) -> None:
+        self.bytes, self.made = 0, OrderedDict()
+
 
 _sounds, _pictures = Kept(MOST_BYTES // 2), Kept(MOST_BYTES // 2)
 

@@ -150,13 +150,16 @@ class Localizer(nn.Module):
     def locate(self, images: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
         """Boxes (O, 4) and scores (O,), best first, of every picture (uint8 RGB of any size); O = 0 where nothing is seen."""
         device = self.out.weight.device
+        at_once = (
+            1 if device.type == "cpu" else AT_ONCE
+        )  # on a CPU a picture's last bits depend on who else is in its batch
         found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         by_shape: dict[tuple[int, ...], list[int]] = {}
         for at, image_HW3 in enumerate(images):
             by_shape.setdefault(image_HW3.shape, []).append(at)
         for alike in by_shape.values():
-            for first in range(0, len(alike), AT_ONCE):
-                some = alike[first : first + AT_ONCE]
+            for first in range(0, len(alike), at_once):
+                some = alike[first : first + at_once]
                 fitted = [fitted_in(images[at], self.config.side_px) for at in some]
                 maps = self(torch.stack([picture for picture, _ in fitted]).to(device))
                 for at, (boxes, scores), (_, part) in zip(some, peaks(maps, self.config), fitted, strict=True):

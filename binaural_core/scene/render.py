@@ -166,9 +166,7 @@ def _on_the_timeline(source: Source, count: int, rate_hz: int, sounds: Mapping[s
     elif room > 0:
         path = sound_path(source.sound)
         length_s = room / rate_hz * source.speed
-        part_N = read_audio(
-            path, sample_rate_hz=rate_hz, channels=1, start_s=source.from_s, duration_s=length_s
-        ).mono_N
+        part_N = read_audio(path, sample_rate_hz=rate_hz, channels=1, start_s=source.from_s, duration_s=length_s).mono_N
     else:
         part_N = np.zeros(0, np.float32)
     if source.speed != 1:

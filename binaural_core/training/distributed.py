@@ -120,7 +120,7 @@ def joined() -> Iterator[World]:
         torch.cuda.set_device(local_rank)
     else:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // local_size))
-    dist.init_process_group("nccl" if gpus else "gloo", timeout=PATIENCE)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo", timeout=PATIENCE)
     try:
         yield World(dist.get_rank(), dist.get_world_size(), local_rank, local_size)
     finally:
@@ -132,17 +132,21 @@ def launch(function: Callable[..., Any], *arguments: Any, processes: int) -> Any
 
     function : importable (a function defined in a notebook's cell is not); arguments : plain data or configs.
     Raises InputError when the function did in any process, or when a process died; what was saved stays, so the same call
-    goes on from there. With one process the function is simply called.
+    goes on from there. With one process the function is simply called; under ``torchrun`` it joins the others, and all but
+    the first get None.
     """
+    need(processes >= 1, f"{processes} processes", why="nothing would run", fix="ask for 1 or more")
     if processes == 1:
         with joined() as world:
-            return function(*arguments, world)
+            result = function(*arguments, world)
+            return result if world.first else None
     need(
         not dist.is_torchelastic_launched(),
         f"{processes} processes were asked for inside torchrun",
         why="it has started them already",
         fix="give torchrun --nproc_per_node and leave --num_gpus out",
     )
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -165,6 +169,10 @@ def launch(function: Callable[..., Any], *arguments: Any, processes: int) -> Any
         )
         try:
             elastic_launch(settings, _child)(notes, function, arguments)
+        except SignalException as stopped:
+            if stopped.sigval == signal.SIGINT:
+                raise KeyboardInterrupt from None
+            sys.exit(128 + stopped.sigval)
         except ChildFailedError as failed:
             print(file=sys.stderr)  # behind a progress bar that will not end
             raise _why(Path(notes), failed, processes) from None

@@ -39,7 +39,7 @@ class Log:
             self.rows = [row for row in rows if row["step"] <= from_step]
         from torch.utils.tensorboard import SummaryWriter  # slow to import, and only needed here
 
-        self.board = SummaryWriter(str(folder / "runs"), purge_step=from_step or None)
+        self.board = SummaryWriter(str(folder / "runs"), purge_step=from_step + 1 if from_step else None)
 
     def write(self, kind: str, step: int, values: dict[str, float]) -> dict[str, Any]:
         """Add a row of ``kind`` ('train', 'validate' or 'spike')."""

@@ -10,6 +10,7 @@ draws what the unbroken run would have drawn, and so do many processes (`distrib
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -148,7 +149,12 @@ def fit(
             state.step += 1
             bar.update()
             if state.step % run.log_steps == 0:
-                row = log.write("train", state.step, {**sums.means(world), "learning_rate_factor": factor})
+                rates = {
+                    f"learning_rate.{group.get('name', name)}": group["lr"]
+                    for name, optimizer in optimizers.items()
+                    for group in optimizer.param_groups
+                }
+                row = log.write("train", state.step, sums.means(world) | rates)
                 bar.set_postfix({k.split(".")[0]: f"{v:.3f}" for k, v in row.items() if k.endswith(".total")})
             epoch_ends = state.step % steps_per_epoch == 0
             if state.step % run.checkpoint_steps == 0 and not epoch_ends:  # an epoch's end saves anyway
@@ -157,8 +163,9 @@ def fit(
         if last_epoch or (epoch + 1) % run.validate_epochs == 0:
             scores = validate(stage, data, ema, run, device, world, log, state.step)
             log.write("validate", state.step, scores)
-            if state.best is None or scores[stage.best_by] < state.best:
-                state.best = scores[stage.best_by]
+            score = scores[stage.best_by]
+            if math.isfinite(score) and (state.best is None or score < state.best):
+                state.best = score
                 state.export("best", state.weights() | ema.average)
         if run.keep_epochs and (epoch + 1) % run.keep_epochs == 0:
             state.kept |= {file.name for file in state.export(f"{epoch + 1:06d}", state.weights())}

@@ -57,7 +57,7 @@ class RunConfig(Config):
     def autocast(self, device: torch.device):
         """The context the forward pass runs in."""
         if device.type == "cuda":
-            has_bf16 = torch.cuda.is_bf16_supported()
+            has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
         else:
             has_bf16 = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
         wanted = self.precision == "bf16" or (self.precision == "auto" and has_bf16)

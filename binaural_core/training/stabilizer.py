@@ -2,7 +2,8 @@
 
 Inputs, features, losses and gradients are looked at. A step with something that is not finite is skipped and counted;
 after ``patience`` such steps in a row training stops, because weights that keep giving NaN do not recover. A loss far above
-its usual value is a spike: the step is taken, since its gradient is clipped, and written down with its clips.
+its usual value is a spike: the step is taken, since its gradient is clipped, and written down with its clips; of many
+processes each looks at its own share, and the first one's spikes are in the history.
 """
 
 from __future__ import annotations

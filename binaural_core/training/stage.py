@@ -83,7 +83,8 @@ class Stage(Protocol):
         What it returns has ``watched``, a dict of named tensors that must be finite; a loss may add to it.
         """
 
-    def validate(self, batch: Batch, draw: Draw) -> dict[str, float]: ...
+    def validate(self, batch: Batch, draw: Draw) -> dict[str, float | tuple[float, float]]:
+        """Measures of a batch, means over its samples; (mean, over how many) where it is not defined for all."""
 
     def show(self, batch: Batch, draw: Draw) -> Shown: ...
 

@@ -115,8 +115,11 @@ class Stage1:
                 checkpoint.load_into(part, checkpoint.load(path), name=path)
         self.modules = {"unet": self.model.unet, "frame": self.model.frame}
         groups = [
-            {"params": [p for p in self.model.unet.parameters() if p.requires_grad], "lr": config.lr_unet},
-            {"params": [p for p in self.model.frame.parameters() if p.requires_grad], "lr": config.lr_frame},
+            {"name": name, "params": [p for p in part.parameters() if p.requires_grad], "lr": rate}
+            for name, part, rate in (
+                ("unet", self.model.unet, config.lr_unet),
+                ("frame", self.model.frame, config.lr_frame),
+            )
         ]
         self.players = (Player("stage1", groups, self.loss, config.clip_norm, weight_decay=config.weight_decay),)
 
@@ -144,7 +147,7 @@ class Stage1:
         work.watched.update({"the visual features": seen.context_BLD, "the loss of a clip": loss_B})
         return {"total": loss_B.mean()}
 
-    def validate(self, batch: Batch, draw: Draw) -> dict[str, float]:
+    def validate(self, batch: Batch, draw: Draw) -> dict[str, float | tuple[float, float]]:
         """Errors of sampled mels: mel L1 and L2 in natural-log units, and the mean level error between the ears in dB."""
         true_BEMF = from_unit(to_unit(mels(batch, self.config.mel)[1])).cpu()
         made_BEMF = self.sampled(batch, draw).cpu()
@@ -153,7 +156,7 @@ class Stage1:
         if true_BEMF.shape[1] == 2:
             by_clip_db = [mel_ild_error_db(*pair) for pair in zip(made_BEMF, true_BEMF, strict=True)]
             heard_db = [error_db for error_db in by_clip_db if math.isfinite(error_db)]
-            scores |= {"mel_ild_error_db": sum(heard_db) / len(heard_db)} if heard_db else {}
+            scores |= {"mel_ild_error_db": (sum(heard_db) / len(heard_db), len(heard_db))} if heard_db else {}
         return scores
 
     def sampled(self, batch: Batch, draw: Draw) -> Tensor:

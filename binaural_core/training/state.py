@@ -24,10 +24,12 @@ class Sums:
     def __init__(self) -> None:
         self.totals: dict[str, tuple[float, float]] = {}
 
-    def add(self, values: dict[str, float], weight: float = 1.0) -> None:
+    def add(self, values: dict[str, float | tuple[float, float]], weight: float = 1.0) -> None:
+        """Each value counts ``weight``, or what stands beside it: (value, weight of its own)."""
         for name, value in values.items():
+            value, own = value if isinstance(value, tuple) else (value, weight)
             total, count = self.totals.get(name, (0.0, 0.0))
-            self.totals[name] = (total + weight * value, count + weight)
+            self.totals[name] = (total + own * value, count + own)
 
     def gather(self, world: World) -> None:
         """Bring what all processes have to the first one."""

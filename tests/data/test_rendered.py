@@ -79,7 +79,7 @@ def test_a_clip_travels_to_another_process_as_a_plan():
     expected_N, _ = clip.sound(0, 1, RATE)
     parcel = pickle.dumps(clip)
     assert len(parcel) < 10_000
-    rendered._rendered.cache_clear()
+    rendered._sounds.forget()
     np.testing.assert_array_equal(pickle.loads(parcel).sound(0, 1, RATE)[0], expected_N)
 
 
@@ -100,3 +100,19 @@ def test_wrong_wishes_say_what_is_wrong():
         RenderedConfig(frames_per_s=0)
     with pytest.raises(InputError, match="nowhere"):
         clips("train", 1, 0, RenderedConfig(dry_sounds="nowhere"))
+
+
+def test_what_was_made_is_kept_up_to_so_many_bytes():
+    kept, made = rendered.Kept(100), []
+
+    def get(key):
+        return kept.get(key, lambda: made.append(key) or key, lambda value: 1000 if value == "huge" else 40)
+
+    assert [get("a"), get("b"), get("a")] == ["a", "b", "a"]
+    assert made == ["a", "b"]
+    get("c")  # 120 bytes: the longest unused goes, which is b
+    assert (kept.bytes, list(kept.made)) == (80, ["a", "c"])
+    get("b")
+    assert made == ["a", "b", "c", "b"]
+    get("huge")  # what is asked for is given, even if nothing else fits beside it
+    assert list(kept.made) == ["huge"]

@@ -151,3 +151,18 @@ def test_measures_that_need_more():
         metrics.mel_l1(np.zeros((2, 80, 3)), np.zeros((2, 80, 4)))
     with pytest.raises(InputError, match="NaN"):
         metrics.mel_l1(np.zeros((2, 80, 3)) + np.nan, np.zeros((2, 80, 3)))
+
+
+def test_the_level_error_of_mels_is_that_of_bands_and_blocks_that_are_heard():
+    """One ear 6 dB louder than it should be, in the first half of the time: 3 dB over all; unheard bands do not count."""
+    true_EMF = np.full((2, 4, 64), -2.0)
+    true_EMF[:, 3] = -2.0 - 60 / (20 / math.log(10))  # 60 dB under the others: not heard beside them
+    made_EMF = true_EMF.copy()
+    made_EMF[0, :, :32] += 6 / (20 / math.log(10))
+    made_EMF[0, 3] += 5.0
+    assert metrics.mel_ild_error_db(made_EMF, true_EMF) == pytest.approx(3.0)
+    both_louder = true_EMF + 0.7
+    assert metrics.mel_ild_error_db(both_louder, true_EMF) == pytest.approx(0.0, abs=1e-9)
+    assert math.isnan(metrics.mel_ild_error_db(true_EMF, np.full((2, 4, 64), math.log(1e-5))))
+    with pytest.raises(InputError, match="not of two ears"):
+        metrics.mel_ild_error_db(true_EMF[:1], true_EMF[:1])

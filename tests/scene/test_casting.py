@@ -133,3 +133,25 @@ def test_impossible_configs_are_refused(wrong, says):
 def test_no_sounds_no_scene():
     with pytest.raises(InputError, match="no dry sounds"):
         random_scene(SceneConfig(), (), 0)
+
+
+def test_recordings_are_played_at_speeds_within_the_range_and_stay_within_their_length():
+    dry = [DrySound(sound="a", label="piano", duration_s=5.0)]
+    config = SceneConfig(duration_s=2.0, sources=(1, 1), speed=(0.5, 2.0))
+    sources = [random_scene(config, dry, seed).sources[0] for seed in range(60)]
+    speeds = [s.speed for s in sources]
+    assert 0.5 <= min(speeds) < 0.7
+    assert 1.5 < max(speeds) <= 2.0
+    assert all(s.from_s + 2.0 * s.speed <= 5.0 + 1e-9 for s in sources)
+    assert max(s.from_s / max(5.0 - 2.0 * s.speed, 1e-9) for s in sources) > 0.9  # all of the recording is used
+    same = random_scene(config.replace(speed=(1.0, 1.0)), dry, 3)
+    assert same == random_scene(SceneConfig(duration_s=2.0, sources=(1, 1)), dry, 3)
+
+
+def test_cameras_differ_and_sources_stay_in_their_picture():
+    dry = [DrySound(sound="a", label="piano", duration_s=5.0)]
+    scenes = [random_scene(SceneConfig(h_fov_deg=(60.0, 140.0)), dry, seed) for seed in range(60)]
+    angles = [scene.camera.h_fov_deg for scene in scenes]
+    assert 60 <= min(angles) < 75 < 125 < max(angles) <= 140
+    for scene in scenes:
+        assert np.abs(scene.positions([0.0])[0, :, 0]).max() <= scene.camera.h_fov_deg / 2 - 2.9

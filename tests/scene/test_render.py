@@ -236,3 +236,15 @@ def test_missing_and_broken_sounds_are_refused(kemar):
         heard(kemar, Source.still("dry", 0), wave=np.zeros((2, 100), np.float32))
     with pytest.raises(InputError, match="NaN"):
         heard(kemar, Source.still("dry", 0), wave=np.full(100, np.nan, np.float32))
+
+
+@pytest.mark.parametrize("speed", [0.5, 1.0, 2.0])
+def test_a_recording_played_faster_is_higher_and_shorter(kemar, speed):
+    rate_hz, seconds = kemar.sample_rate_hz, 1.0
+    tone_N = np.sin(2 * np.pi * 500 * np.arange(rate_hz) / rate_hz).astype(np.float32)
+    source = Source.still("tone", 0.0).replace(speed=speed)
+    heard_N = render_sound(Scene(sources=(source,), duration_s=2.5), kemar, {"tone": tone_N}).binaural_EN[0]
+    spectrum_K = np.abs(np.fft.rfft(heard_N[: rate_hz // 2]))
+    assert np.argmax(spectrum_K) * rate_hz / (rate_hz // 2) == pytest.approx(500 * speed, abs=4)
+    loud_N = np.flatnonzero(np.abs(heard_N) > 0.1 * np.abs(heard_N).max())
+    assert (loud_N[-1] - loud_N[0]) / rate_hz == pytest.approx(min(seconds / speed, 2.5), abs=0.03)

@@ -10,10 +10,11 @@ from torch import nn
 
 from binaural_core import checkpoint
 from binaural_core.errors import InputError
+from binaural_core.training.distributed import ALONE
 from binaural_core.training.ema import Ema, swapped
 from binaural_core.training.run import RunConfig, learning_rate_factor
 from binaural_core.training.stabilizer import Stabilizer, culprits
-from binaural_core.training.state import differences
+from binaural_core.training.state import Sums, differences
 
 
 class Stop(Exception):
@@ -70,10 +71,10 @@ def test_another_config_is_refused_but_more_epochs_are_not(tmp_path):
 
 def test_a_step_with_nan_is_named_skipped_and_counted(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
-        result = train(tmp_path, Line(poison_at={2}), epochs=1)
+        result = train(tmp_path, stage := Line(poison_at={2}), epochs=1)
     assert result.skipped == 1
     assert "step 2 skipped: total is not finite (clips clip" in caplog.text
-    assert all(torch.isfinite(p).all() for p in Line().modules["net"].parameters())
+    assert all(torch.isfinite(p).all() for p in stage.modules["net"].parameters())
 
 
 def test_too_many_skipped_steps_in_a_row_stop_the_training(tmp_path):
@@ -203,3 +204,42 @@ def test_what_is_logged_of_accumulated_batches_is_their_mean(tmp_path):
     small = train(tmp_path / "b", batch_size=2, accumulate=2, count=16, epochs=2).rows
     losses = [[row["first.total"] for row in rows if row["kind"] == "train"] for rows in (large, small)]
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+
+
+def test_a_validation_that_is_not_finite_is_never_the_best(tmp_path):
+    class Blind(Line):
+        seen_validations = 0
+
+        def validate(self, batch, draw):
+            self.seen_validations += 1
+            return {"error": float("nan")} if self.seen_validations == 1 else super().validate(batch, draw)
+
+    result = train(tmp_path, Blind(), epochs=8)
+    scores = [row["error"] for row in result.rows if row["kind"] == "validate"]
+    assert scores[0] is None
+    assert result.best == min(scores[1:])
+
+
+def test_tensorboard_keeps_the_last_saved_step_after_a_resume(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train(tmp_path, epochs=2)
+    train(tmp_path, epochs=4)
+    events = EventAccumulator(str(tmp_path / "line" / "runs"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("validate/error")] == [10, 20]
+    assert [event.step for event in events.Scalars("train/first.total")] == list(range(1, 21))
+
+
+def test_learning_rates_are_logged(tmp_path):
+    rows = train(tmp_path, epochs=1, warmup_steps=5).rows
+    assert [row["learning_rate.first"] for row in rows if row["kind"] == "train"] == pytest.approx(
+        [0.01, 0.02, 0.03, 0.04, 0.05]
+    )
+
+
+def test_a_measure_that_is_not_defined_for_all_brings_its_own_weight():
+    sums = Sums()
+    sums.add({"a": 1.0, "b": (4.0, 1.0)}, weight=3)
+    sums.add({"a": 2.0, "b": (2.0, 2.0)}, weight=1)
+    assert sums.means(ALONE) == {"a": pytest.approx(1.25), "b": pytest.approx(8 / 3)}

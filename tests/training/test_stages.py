@@ -16,6 +16,7 @@ from binaural_core.data.loading import Windows
 from binaural_core.data.mel_pairs import CONTEXT_FRAMES, MelPairs, collate_mels, read_mels, write_mels
 from binaural_core.data.rendered import RenderedConfig
 from binaural_core.data.sample import Sample, Sight, collate
+from binaural_core.data.scene_files import SceneFilesConfig, write_scenes
 from binaural_core.models.bigvgan import BigVGAN, BigVGANConfig
 from binaural_core.models.diffbinaural import DiffBinauralConfig
 from binaural_core.models.unet import UNetConfig
@@ -152,7 +153,7 @@ def test_tensorboard_shows_both_ears_beside_the_truth_and_plays_them_in_stereo(t
     events.Reload()
     assert events.Tags()["images"] == ["mels"]
     assert {"predicted", "true"} == set(events.Tags()["audio"])
-    assert {"train/stage1.total", "train/learning_rate_factor", "validate/mel_l2"} <= set(events.Tags()["scalars"])
+    assert {"train/stage1.total", "train/learning_rate.unet", "validate/mel_l2"} <= set(events.Tags()["scalars"])
     (sound,) = events.Audio("predicted")
     wave_NE, rate = soundfile.read(io.BytesIO(sound.encoded_audio_string))
     assert wave_NE.shape == (32 * HOP, 2)
@@ -308,3 +309,54 @@ def test_schedules_at_their_corners():
         [0, 0.1, 0.2, 0.5, 0.8, 0.8]
     )
     assert [annealing.linear(e, 50) for e in (0, 25, 50, 100)] == pytest.approx([0, 0.4, 0.8, 0.8])
+
+
+def test_where_a_data_set_knows_no_objects_training_finds_them(tmp_path):
+    """A recorded set without its sidecar: crops and directions come from the localiser, unless it is switched off."""
+    root = tmp_path / "d"
+    plan = {"layout": "fairplay", "split": "train", "count": 1, "seed": 3}
+    write_scenes(SceneFilesConfig(out=str(root), rendered=SCENES.rendered.replace(width_px=192, height_px=108), **plan))
+    (root / "places.csv").unlink()
+    config = one(tmp_path).replace(dataset=DatasetConfig(kind="fairplay", root=str(root)))
+    found = stage1.windows(config, "train").draw(0, 0).sight
+    grid = stage1.windows(config.replace(locate=False), "train").draw(0, 0).sight
+    assert not np.isnan(found.positions_LO3[~found.mask_LO][:, 0]).any()
+    assert np.isnan(grid.positions_LO3[:, 0, 0]).all()  # the whole picture has no direction
+
+
+def test_public_weights_of_the_encoder_are_where_training_begins(tmp_path):
+    from binaural_core.models.resnet import ResNet
+
+    torch.manual_seed(3)
+    public = ResNet("resnet18", classes=1000)
+    torch.save(public.state_dict(), tmp_path / "resnet18.pth")
+    changes = {"model.visual.encoder": "resnet18", "model.visual.encoder_weights": str(tmp_path / "resnet18.pth")}
+    stage = stage1.Stage1(one(tmp_path).replace(**changes))
+    weights = stage.model.frame.state_dict()
+    assert torch.equal(weights["encoder.net.conv1.weight"], public.state_dict()["conv1.weight"])
+
+
+def test_a_resumed_run_that_finds_its_objects_equals_the_unbroken_one(tmp_path, monkeypatch):
+    """What the localiser finds in a picture does not depend on which pictures it saw before."""
+    root = tmp_path / "d"
+    rendered = SCENES.rendered.replace(width_px=160, height_px=90)
+    for split, count in (("train", 4), ("val", 1)):
+        write_scenes(
+            SceneFilesConfig(out=str(root), layout="fairplay", split=split, count=count, seed=3, rendered=rendered)
+        )
+    (root / "places.csv").unlink()
+    dataset = DatasetConfig(kind="fairplay", root=str(root))
+    unbroken = stage1.train(one(tmp_path / "a").replace(dataset=dataset), progress=False)[1].rows
+    loss = stage1.Stage1.loss
+    steps = iter(range(100))
+
+    def killed(self, work):
+        if next(steps) == 3:
+            raise Stop
+        return loss(self, work)
+
+    monkeypatch.setattr(stage1.Stage1, "loss", killed)
+    with pytest.raises(Stop):
+        stage1.train(one(tmp_path / "b").replace(dataset=dataset), progress=False)
+    monkeypatch.setattr(stage1.Stage1, "loss", loss)
+    assert stage1.train(one(tmp_path / "b").replace(dataset=dataset), progress=False)[1].rows == unbroken
