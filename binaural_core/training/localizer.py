@@ -125,7 +125,7 @@ class LocalizerStage:
         total = heat + self.config.shift_weight * shift + self.config.size_weight * size
         return {"total": total, "heat": heat, "shift": shift, "size": size}
 
-    def validate(self, batch: PictureBatch, draw: Draw) -> dict[str, float]:
+    def validate(self, batch: PictureBatch, draw: Draw) -> dict[str, float | tuple[float, float]]:
         """The loss on pictures as they are; the part of the objects that is missed, false peaks per picture, and how far
         off the others are across, as a part of the picture's width."""
         scores = {"loss": float(self.loss(work(batch.pictures_B3HW, batch.boxes_BO4))["total"])}
@@ -140,9 +140,9 @@ class LocalizerStage:
             errors += near
         scores["false_peaks"] = false / len(batch)
         if objects:
-            scores["missed"] = 1 - hits / objects
+            scores["missed"] = 1 - hits / objects, objects
         if errors:
-            scores["error_across"] = float(np.mean(errors))
+            scores["error_across"] = float(np.mean(errors)), len(errors)
         return scores
 
     def show(self, batch: PictureBatch, draw: Draw) -> Shown:
