@@ -570,8 +570,9 @@ def say(done: int, total: int, name: object) -> None:
 def report(result) -> None:
     if result is None:
         return  # the first process of torchrun reports
+    best = "none" if result.best is None else f"{result.best:.4f}"
     print(
-        f"{result.steps} steps ({result.steps_per_s:.2f} a second), best {result.best:.4f}, {result.skipped} skipped, "
+        f"{result.steps} steps ({result.steps_per_s:.2f} a second), best {best}, {result.skipped} skipped, "
         f"{100 * result.data_wait_share:.0f} % of the time waiting for data; weights in {result.folder}"
     )
 
