@@ -12,7 +12,7 @@ from binaural_core.notebooks import read_metrics
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    out = tmp_path_factory.mktemp("demo")
+    out = tmp_path_factory.mktemp("outputs") / "demo"
     return out, demo.run(demo.SMOKE.replace(out=str(out)))
 
 
