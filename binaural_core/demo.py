@@ -236,19 +236,24 @@ def verdict(means: dict[str, dict[str, float]]) -> str:
     return "\n".join(lines)
 
 
-TABLES = {"results": "demo/measures.md", "stage1": "stage1/measures.md"}  # marks in the README -> files in outputs
+TABLES = {  # marks in a README -> files in outputs
+    "results": "demo/measures.md",
+    "stage1": "stage1/measures.md",
+    "localizer": "localizer/measures.md",
+}
 
 
 def write_readme(measured: Path, readme: Path) -> None:
-    """Put the measured tables that are there between the README's marks."""
-    found = {mark: measured / name for mark, name in TABLES.items() if (measured / name).is_file()}
+    """Put the measured tables that are there between the marks that a README has for them."""
+    text = readme.read_text()
+    wanted = {mark: measured / name for mark, name in TABLES.items() if f"<!-- {mark}:begin -->" in text}
+    found = {mark: file for mark, file in wanted.items() if file.is_file()}
     if not found:
         raise InputError(
-            f"{measured} holds no measured tables",
-            why=f"there is none of {', '.join(TABLES.values())}",
-            fix="run `make demo`, or `binaural evaluate stage1 --out outputs/stage1`, first",
+            f"{measured} holds no measured tables for {readme.name}",
+            why=f"there is none of {', '.join(TABLES[mark] for mark in wanted)}",
+            fix="run `make demo`, `binaural evaluate stage1` or `binaural evaluate localizer` with --out there first",
         )
-    text = readme.read_text()
     for mark, file in found.items():
         before, rest = text.split(f"<!-- {mark}:begin -->")
         after = rest.split(f"<!-- {mark}:end -->")[1]
@@ -261,7 +266,8 @@ def main() -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
         if sys.argv[1:] == ["--readme"]:
-            write_readme(outputs(), REPOSITORY / "README.md")
+            for readme in (REPOSITORY / "README.md", data_samples() / "README.md"):
+                write_readme(outputs(), readme)
         else:
             run()
     except InputError as error:

@@ -8,6 +8,7 @@ import pytest
 
 from binaural_core import cli
 from binaural_core.audio import read_audio, write_audio
+from binaural_core.commands import options
 from binaural_core.errors import InputError
 from binaural_core.seeds import numpy_stream
 
@@ -125,11 +126,11 @@ def test_mel_folders_are_compared_by_name(tmp_path, capsys):
 
 
 def test_positions_are_read_from_text():
-    assert cli.numbers("30,0,1.5;-30,0,2", 3).tolist() == [[30, 0, 1.5], [-30, 0, 2]]
+    assert options.numbers("30,0,1.5;-30,0,2", 3).tolist() == [[30, 0, 1.5], [-30, 0, 2]]
     with pytest.raises(InputError, match="does not hold 3 numbers"):
-        cli.numbers("30,0", 3)
+        options.numbers("30,0", 3)
     with pytest.raises(InputError, match="cannot be read"):
-        cli.numbers("left", 3)
+        options.numbers("left", 3)
 
 
 def test_recorded_data_sets_are_trained_as_the_original_unless_a_config_is_named(monkeypatch):
@@ -157,11 +158,11 @@ def test_recorded_data_sets_are_trained_as_the_original_unless_a_config_is_named
 
 
 def test_a_trainings_data_set_is_taken_with_what_the_flags_say():
-    dataset = cli.dataset_of("shipped_stage1.yaml", None, None, ("scenes_seed=5",))
+    dataset = options.dataset_of("shipped_stage1.yaml", None, None, ("scenes_seed=5",))
     assert (dataset.kind, dataset.scenes["train"], dataset.scenes_seed) == ("scenes", 1000, 5)
-    dataset = cli.dataset_of("shipped_stage1.yaml", "fairplay", "d", ())
+    dataset = options.dataset_of("shipped_stage1.yaml", "fairplay", "d", ())
     assert (dataset.kind, dataset.root) == ("fairplay", "d")
-    assert cli.dataset_of(None, None, None, ()).kind == "scenes"
+    assert options.dataset_of(None, None, None, ()).kind == "scenes"
 
 
 def test_no_process_is_too_few(capsys):

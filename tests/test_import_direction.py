@@ -29,7 +29,9 @@ ALLOWED = {
     "exercises": ENGINE | {"pipeline", "evaluation"},
     "widgets": ENGINE | {"pipeline"},
     "demo": ENGINE | {"pipeline", "training", "evaluation", "notebooks", "widgets"},
-    "cli": ENGINE | {"pipeline", "training", "predicting", "evaluation", "notebooks", "demo"},
+    "localizing": LOWER | {"scene", "data", "models"},
+    "commands": ENGINE | {"localizing", "pipeline", "training", "predicting", "evaluation"},
+    "cli": {"errors", "commands"},
     "__main__": {"cli"},
 }
 FILES = sorted(PACKAGE.rglob("*.py"))

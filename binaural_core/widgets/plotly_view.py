@@ -5,26 +5,27 @@ A figure is stored as data, without plotly's own script; where it cannot run the
 
 import base64
 import io
+from abc import ABC, abstractmethod
 
 from matplotlib.figure import Figure
 
 from binaural_core.widgets.spectrograms import PLOTLY_MIME
 
 
-class PlotlyView:
+class PlotlyView(ABC):
     """Shown in a notebook; a subclass says what."""
 
+    @abstractmethod
     def plotly_figure(self) -> dict:
         """The figure as plotly's data."""
-        raise NotImplementedError
 
+    @abstractmethod
     def png(self) -> bytes:
         """The picture that stands in for it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def description(self) -> str:
         """What is to be seen, in words."""
-        raise NotImplementedError
 
     def saved(self, figure: Figure) -> bytes:
         """A matplotlib figure as PNG with the description in it; the same figure gives the same bytes."""

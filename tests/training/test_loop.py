@@ -3,6 +3,7 @@
 import json
 import logging
 
+import numpy as np
 import pytest
 import torch
 from lines import Line, train
@@ -12,6 +13,7 @@ from binaural_core import checkpoint
 from binaural_core.errors import InputError
 from binaural_core.training.distributed import ALONE
 from binaural_core.training.ema import Ema, swapped
+from binaural_core.training.log import add_stereo
 from binaural_core.training.run import RunConfig, learning_rate_factor
 from binaural_core.training.stabilizer import Stabilizer, culprits
 from binaural_core.training.state import Sums, differences
@@ -243,3 +245,29 @@ def test_a_measure_that_is_not_defined_for_all_brings_its_own_weight():
     sums.add({"a": 1.0, "b": (4.0, 1.0)}, weight=3)
     sums.add({"a": 2.0, "b": (2.0, 2.0)}, weight=1)
     assert sums.means(ALONE) == {"a": pytest.approx(1.25), "b": pytest.approx(8 / 3)}
+
+
+def test_while_a_player_moves_the_others_parameters_ask_for_no_gradient(tmp_path):
+    """Else they would be computed for nothing, and the engine of many processes would wait for them."""
+
+    class Watched(Line):
+        asked = frozenset()
+
+        def loss(self, work):
+            other = [p.requires_grad for p in self.modules["other"].parameters()]
+            self.asked |= {(*other, *(p.requires_grad for p in self.modules["net"].parameters()))}
+            return super().loss(work)
+
+    stage = Watched()
+    train(tmp_path, stage, epochs=1)
+    assert stage.asked == {(False, False, True, True)}
+
+
+def test_sounds_for_tensorboard_have_both_channels():
+    from types import SimpleNamespace
+
+    written = []
+    board = SimpleNamespace(file_writer=SimpleNamespace(add_summary=lambda summary, step: written.append(summary)))
+    add_stereo(board, "ears", np.zeros((2, 100)), 22_050, 7)
+    (value,) = written[0].value
+    assert (value.tag, value.audio.num_channels, value.audio.length_frames) == ("ears", 2, 100)

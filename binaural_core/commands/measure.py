@@ -1,0 +1,195 @@
+"""Commands that measure: folders of predictions, stage 1 on a split, speed, recipes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from binaural_core.commands.options import dataset_of, load_config, say, settings, show_report
+from binaural_core.errors import need
+
+
+@dataclass(kw_only=True)
+class EvaluateAudio:
+    """Measure a folder of binaural wav files against their references."""
+
+    pred_dir: str
+    gt_dir: str
+    out: str | None = None
+    """Folder for measures.csv and summary.json."""
+    speech: bool = False
+    """PESQ and STOI too."""
+
+    def run(self) -> None:
+        from binaural_core.evaluation import evaluate_audio
+        from binaural_core.metrics import table
+
+        found = evaluate_audio(self.pred_dir, self.gt_dir, speech=self.speech, on_file=lambda n, of: say(n, of, ""))
+        show_report(found, self.out)
+        print(table({f"mean of {len(found.rows)}": found.mean}))
+
+
+@dataclass(kw_only=True)
+class EvaluateStage1:
+    """Measure stage 1's mels on a split, by what it is shown, beside the mono copy's."""
+
+    weights: str | None = None
+    """Folder of a trained stage 1; the shipped one when left out, "demo" for the demo's."""
+    device: str = "auto"
+    """cpu, cuda, or auto: cuda where there is one."""
+    dataset: Literal["fairplay", "realbinaural", "scenes", "mix"] | None = None
+    """Which data set; scenes when neither this nor --config says."""
+    data_root: str | None = None
+    split: str = "test"
+    few: int | None = None
+    """So many clips only, for a quick look."""
+    conditions: str = "none,positions,pixels,both"
+    """What it is shown, separated by commas."""
+    config: str | None = None
+    """YAML file of a training, whose data set is taken; a path, or a shipped one."""
+    steps: int | None = None
+    """Of the sampler."""
+    seed: int = 0
+    set: tuple[str, ...] = ()
+    """Settings of the data set, such as scenes_seed=1."""
+    out: str | None = None
+    """Folder for measures.csv and summary.json."""
+    num_gpus: int = 1
+    """Processes, each with its share of the clips."""
+
+    def run(self) -> None:
+        from binaural_core.predicting import PredictConfig
+        from binaural_core.training.distributed import launch
+
+        dataset = dataset_of(self.config, self.dataset, self.data_root, self.set)
+        config = PredictConfig(
+            weights=self.weights,
+            dataset=dataset,
+            device=self.device,
+            steps=self.steps,
+            seed=self.seed,
+            few=self.few,
+        )
+        conditions = tuple(name.strip() for name in self.conditions.split(","))
+        found = launch(_measure_stage1, config, self.split, conditions, processes=self.num_gpus)
+        if found is None:
+            return  # the first process of torchrun reports
+        if self.out:
+            found.save(self.out)
+        print(found.said())
+
+
+@dataclass(kw_only=True)
+class EvaluateMels:
+    """Measure a folder of predicted mel files against true ones."""
+
+    pred_dir: str
+    gt_dir: str
+    out: str | None = None
+    """Folder for measures.csv and summary.json."""
+
+    def run(self) -> None:
+        from binaural_core.evaluation import evaluate_mels
+
+        found = evaluate_mels(self.pred_dir, self.gt_dir)
+        show_report(found, self.out)
+        print(", ".join(f"{name} {value:.4f}" for name, value in found.mean.items()), f"({len(found.rows)} files)")
+
+
+@dataclass(kw_only=True)
+class EvaluateLocalizer:
+    """How well the localiser finds what sounds, in films of unseen rendered scenes with nothing told."""
+
+    weights: str | None = None
+    """Folder that holds localizer/; the shipped one when left out."""
+    scenes: int = 60
+    """How many films."""
+    width_px: int = 320
+    h_fov_deg: float = 90.0
+    seed: int = 77
+    out: str | None = None
+    """Folder for measures.md."""
+
+    def run(self) -> None:
+        from binaural_core import localizing
+        from binaural_core.models.localizer import open_localizer
+
+        localizer = open_localizer(Path(self.weights) if self.weights else None)
+        need(
+            localizer is not None,
+            "there is no localiser",
+            why="none ships without a clone of the repository",
+            fix="name the folder of a training, or work in a clone",
+        )
+        found = localizing.measure(
+            localizer,
+            scenes=self.scenes,
+            seed=self.seed,
+            width_px=self.width_px,
+            h_fov_deg=self.h_fov_deg,
+            on_film=lambda n, of: say(n, of, ""),
+        )
+        if self.out:
+            localizing.save(found, self.out)
+        print(localizing.table(found))
+
+
+@dataclass(kw_only=True)
+class BenchScenes:
+    """How fast scenes are rendered on this machine, sound and pictures apart."""
+
+    scenes: int = 16
+    seed: int = 0
+
+    def run(self) -> None:
+        from binaural_core.places import data_samples
+        from binaural_core.scene.bench import measure_scenes
+        from binaural_core.scene.casting import find_dry_sounds
+
+        measured = measure_scenes(find_dry_sounds(data_samples() / "dry" / "train"), scenes=self.scenes, seed=self.seed)
+        for name, value in measured.items():
+            print(f"{name:28s} {value:8.1f}")
+
+
+@dataclass(kw_only=True)
+class BenchRecipes:
+    """Train the original's recipe and ours alike, and measure both against updates and evaluations of the network."""
+
+    out: str
+    """JSON file that gets the measures."""
+    config: str = "recipes.yaml"
+    """YAML file of a ComparisonConfig; a path, or a shipped one."""
+    set: tuple[str, ...] = ()
+    """Single settings, such as updates=[50,100] seeds=[0]."""
+    processes: int = 2
+    """How many trainings run side by side."""
+
+    def run(self) -> None:
+        from binaural_core.training.comparison import ComparisonConfig, said
+        from binaural_core.training.distributed import launch
+
+        config = load_config(ComparisonConfig, self.config).replace(**settings(self.set))
+        found = launch(_compare_recipes, config, processes=self.processes)
+        if found is None:
+            return  # the first process of torchrun reports
+        given = "".join(f' --set "{setting}"' for setting in self.set)
+        found = found.replace(
+            command=f"binaural bench recipes --config {self.config}{given} --out {Path(self.out).name}"
+        )
+        found.save(self.out)
+        print(said(found))
+
+
+def _measure_stage1(config, split: str, conditions: tuple[str, ...], world):
+    """What each process of `EvaluateStage1` does."""
+    from binaural_core import predicting
+
+    return predicting.measure(config, split, conditions, world, on_clip=say)
+
+
+def _compare_recipes(config, world):
+    """What each process of `BenchRecipes` does."""
+    from binaural_core.training import comparison
+
+    return comparison.compare(config, world, on_job=say)
