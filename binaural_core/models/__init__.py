@@ -7,6 +7,7 @@ _MODULES = (
     "bigvgan",
     "bigvgan_config",
     "blocks",
+    "cqt",
     "diffbinaural",
     "discriminators",
     "localizer",

@@ -17,6 +17,9 @@ from binaural_core.checkpoint import save_json
 from binaural_core.config import Config
 from binaural_core.errors import InputError, need
 
+CQT_LOWEST_HZ = 32.70
+"""Frequency of the lowest constant-Q bin, the note C1."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class BigVGANConfig(Config):
@@ -59,6 +62,21 @@ class BigVGANConfig(Config):
     """Overrides discriminator_channel_mult for the multi-resolution discriminator."""
     use_spectral_norm: bool = False
     use_cqtd_instead_of_mrd: bool = False
+    """The second set of discriminators hears constant-Q transforms instead of spectrograms; what follows is about it."""
+    cqtd_filters: int = 32
+    """Channels of its convolutions, times cqtd_filters_scale per layer, at most cqtd_max_filters."""
+    cqtd_max_filters: int = 1024
+    cqtd_filters_scale: int = 1
+    cqtd_dilations: tuple[int, ...] = (1, 2, 4)
+    """Along time, one per strided layer."""
+    cqtd_in_channels: int = 1
+    cqtd_out_channels: int = 1
+    cqtd_hop_lengths: tuple[int, ...] = (512, 256, 256)
+    """Samples at twice the sampling rate, one per network, as are the octaves and the bins per octave."""
+    cqtd_n_octaves: tuple[int, ...] = (9, 9, 9)
+    cqtd_bins_per_octaves: tuple[int, ...] = (24, 36, 48)
+    cqtd_normalize_volume: bool = False
+    """Each wave is freed of its mean and scaled to a peak of 0.8 before it is heard."""
 
     batch_size: int = 32
     segment_size: int = 8192
@@ -145,6 +163,43 @@ class BigVGANConfig(Config):
             why="weights are positive and a segment holds at least one mel frame",
             fix=f"use silence_weight > 0, lambda_melloss >= 0, segment_size >= {self.hop_size}",
         )
+        if self.use_cqtd_instead_of_mrd:
+            self._validate_cqt()
+
+    def _validate_cqt(self) -> None:
+        """What must hold where the constant-Q discriminator is asked for; elsewhere its settings only travel along."""
+        networks = {len(self.cqtd_hop_lengths), len(self.cqtd_n_octaves), len(self.cqtd_bins_per_octaves)}
+        need(
+            len(networks) == 1 and min(networks) > 0,
+            f"cqtd_hop_lengths {list(self.cqtd_hop_lengths)}, cqtd_n_octaves {list(self.cqtd_n_octaves)} and "
+            f"cqtd_bins_per_octaves {list(self.cqtd_bins_per_octaves)} are not of one length",
+            why="each network has one hop, one number of octaves and one number of bins",
+            fix="give each list one entry per network",
+        )
+        sizes = (self.cqtd_filters, self.cqtd_max_filters, self.cqtd_filters_scale, self.cqtd_out_channels)
+        need(
+            min(*sizes, *self.cqtd_n_octaves, *self.cqtd_bins_per_octaves, *self.cqtd_dilations) > 0
+            and self.cqtd_in_channels == 1,
+            "a cqtd_ setting is out of range",
+            why="filters, dilations, octaves and bins are positive, and one channel of sound is heard at a time",
+            fix="use numbers above 0 and cqtd_in_channels 1",
+        )
+        for hop, octaves, bins in zip(
+            self.cqtd_hop_lengths, self.cqtd_n_octaves, self.cqtd_bins_per_octaves, strict=True
+        ):
+            need(
+                hop > 0 and hop % 2 ** (octaves - 1) == 0,
+                f"{hop} in cqtd_hop_lengths cannot be halved {octaves - 1} times",
+                why=f"the transform halves rate and hop once per octave, and has {octaves}",
+                fix=f"use a multiple of {2 ** (octaves - 1)}",
+            )
+            top_hz = CQT_LOWEST_HZ * 2 ** (octaves - 1 / bins)
+            need(
+                top_hz <= self.sampling_rate,
+                f"{octaves} in cqtd_n_octaves reaches {top_hz:.0f} Hz",
+                why=f"the sound is heard at twice {self.sampling_rate} Hz, which holds nothing above {self.sampling_rate}",
+                fix="use fewer octaves",
+            )
 
     @classmethod
     def from_json(cls, path: str | Path) -> Self:

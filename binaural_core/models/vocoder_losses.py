@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from binaural_core.audio.mel import MelConfig, log_mel, mel_filters
+from binaural_core.errors import need
 from binaural_core.models.bigvgan_config import BigVGANConfig
 from binaural_core.shapes import check
 
@@ -53,13 +54,18 @@ def silence_weights(
     margin = (mel.n_fft - mel.hop_samples) // 2
     power_BN = F.pad(target_BN.float(), (margin, margin), mode="reflect").square()
     power_BF = F.avg_pool1d(power_BN, mel.n_fft, mel.hop_samples)
+    threshold_B1 = power_BF.new_full((len(power_BF), 1), 10 ** (threshold_db / 10))
     if gain_B is not None:
-        power_BF = power_BF / gain_B.float().square()[:, None]
-    return torch.where(power_BF < 10 ** (threshold_db / 10), weight, 1.0)
+        threshold_B1 = threshold_B1 * gain_B.float().square()[:, None]
+    return torch.where(power_BF < threshold_B1, weight, 1.0)
 
 
 def mel_l1(real_B1N: Tensor, fake_B1N: Tensor, mel: MelConfig, weight_BF: Tensor | None = None) -> Tensor:
-    """Mean absolute difference of the log-mels (eq. 3), each frame times its weight_BF if given."""
+    """Mean absolute difference of the log-mels (eq. 3), each frame times its weight_BF if given.
+
+    The weighted sum is divided by the number of cells, not by the sum of weights: a heavier frame costs more, and the
+    others cost what they did.
+    """
     error_BMF = (_log_mel(fake_B1N, mel) - _log_mel(real_B1N, mel)).abs()
     return error_BMF.mean() if weight_BF is None else (error_BMF * weight_BF[:, None]).mean()
 
@@ -81,8 +87,16 @@ def multi_scale_mel(
     """Sum over seven resolutions of the mean absolute difference of log10 mels (Kumar et al. 2023).
 
     From 5 mels of 32-sample windows to 320 mels of 2,048, hop a quarter window, full band. weight_BF, one weight per
-    ``hop_samples``, is looked up at the centre of each frame. N must be above 1,024.
+    ``hop_samples``, is looked up at the centre of each frame; as in `mel_l1` the weighted sum is divided by the number of
+    cells. Raises InputError for a wave of 1,024 samples or fewer.
     """
+    longest = max(win for _, win in SCALES)
+    need(
+        real_B1N.shape[-1] > longest // 2,
+        f"the wave has {real_B1N.shape[-1]} samples",
+        why=f"the multi-scale mel mirrors half a window of {longest} at both ends",
+        fix=f"train on segments (segment_size) longer than {longest // 2}",
+    )
     total = real_B1N.new_zeros(())
     for mels, win in SCALES:
         error_BMF = (
