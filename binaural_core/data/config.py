@@ -21,6 +21,8 @@ class DataConfig(Config):
     """O, object crops per picture."""
     crop_px: int = 64
     """Side of a crop; 224 is the original's."""
+    crop_width_px: int | None = None
+    """Width of a crop whose height is ``crop_px``, for pictures that are seen whole; None: square."""
     crop_margin: float = 0.15
     """What a crop shows around the object's box, as a part of the box's longer side."""
     whole_frame: Literal["never", "fallback", "always"] = "fallback"
@@ -46,7 +48,18 @@ class DataConfig(Config):
     on_broken: Literal["skip", "refuse"] = "skip"
     """A clip that cannot be read: reported once and left out, or an error."""
 
+    @property
+    def crop_size(self) -> tuple[int, int]:
+        """Height and width of a crop."""
+        return self.crop_px, self.crop_width_px or self.crop_px
+
     def validate(self) -> None:
+        need(
+            self.crop_width_px is None or self.crop_width_px >= 1,
+            f"DataConfig.crop_width_px is {self.crop_width_px}",
+            why="it counts pixels",
+            fix="give 1 or more, or leave it out for square crops",
+        )
         for name in ("window_frames", "windows_per_clip", "objects", "crop_px", "together"):
             need(
                 getattr(self, name) >= 1,

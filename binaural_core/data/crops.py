@@ -44,7 +44,7 @@ def sight(
     colour : factors of brightness, contrast and saturation.
     """
     shape = (len(views), data.objects)
-    pixels = np.zeros((*shape, data.crop_px, data.crop_px, 3), np.uint8)
+    pixels = np.zeros((*shape, *data.crop_size, 3), np.uint8)
     image_positions = np.zeros((*shape, 2), np.float32)
     positions = np.full((*shape, 3), np.nan, np.float32)
     mask = np.ones(shape, bool)
@@ -62,7 +62,7 @@ def sight(
                 continue
             whole = slot < reserved or (not view.objects_known and data.whole_frame != "never" and slot == 0)
             square = window if whole else _square(box, data.crop_margin, window, width, height)
-            pixels[at, slot] = _cut(view.image_HW3, square, data.crop_px)
+            pixels[at, slot] = _cut(view.image_HW3, square, data.crop_size)
             image_positions[at, slot], mask[at, slot] = here, False
             if not whole:
                 seen = (camera.azimuth_deg(centre[0]), camera.elevation_deg(*centre), np.nan)
@@ -168,11 +168,11 @@ def _square(box_4, margin: float, window, width: int, height: int) -> tuple[floa
     return left, top, left + side, top + side
 
 
-def _cut(image_HW3: np.ndarray, box, crop_px: int) -> np.ndarray:
-    """The box (pixels, fractions count) of a picture at ``crop_px`` x ``crop_px``."""
+def _cut(image_HW3: np.ndarray, box, size: tuple[int, int]) -> np.ndarray:
+    """The box (pixels, fractions count) of a picture, resized to a height and a width."""
     x, y = int(box[0]), int(box[1])
     part = image_HW3[y : int(np.ceil(box[3])) + 1, x : int(np.ceil(box[2])) + 1]
     high, wide = part.shape[:2]
     inside = (box[0] - x, box[1] - y, min(box[2] - x, wide), min(box[3] - y, high))
     picture = Image.fromarray(np.ascontiguousarray(part))
-    return np.asarray(picture.resize((crop_px, crop_px), Image.Resampling.BILINEAR, box=inside, reducing_gap=2.0))
+    return np.asarray(picture.resize(size[::-1], Image.Resampling.BILINEAR, box=inside, reducing_gap=2.0))

@@ -59,7 +59,7 @@ class Told:
         at = np.clip((np.asarray(times_s) / max(self.duration_s, 1e-9) * count).astype(int), 0, count - 1)
         positions, places = self.positions_LO3[at], self.image_positions_LO2[at]
         shape = (len(at), self.data.objects)
-        crops = np.zeros((*shape, 3, self.data.crop_px, self.data.crop_px), np.float32)
+        crops = np.zeros((*shape, 3, *self.data.crop_size), np.float32)
         if self.look is not None:
             times = [min(max(t, 0.0), self.duration_s) for t in times_s]
             shown = [boxed(v, i, p) for v, i, p in zip(self.look(times), places, positions, strict=True)]
@@ -81,7 +81,7 @@ class Closed:
     def sight(self, times_s: Sequence[float]) -> Sight:
         shape = (len(times_s), self.data.objects)
         return Sight(
-            np.zeros((*shape, 3, self.data.crop_px, self.data.crop_px), np.float32),
+            np.zeros((*shape, 3, *self.data.crop_size), np.float32),
             np.zeros((*shape, 2), np.float32),
             np.full((*shape, 3), np.nan, np.float32),
             np.ones(shape, bool),

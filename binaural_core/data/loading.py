@@ -201,7 +201,7 @@ class Mix(Dataset):
 
 
 def _shape(data: DataConfig) -> dict[str, int | str]:
-    return {n: getattr(data, n) for n in ("window_frames", "frames_per_window", "objects", "crop_px", "target")}
+    return {n: getattr(data, n) for n in ("window_frames", "frames_per_window", "objects", "crop_size", "target")}
 
 
 class Loader:

@@ -120,12 +120,18 @@ class ResNet(nn.Module):
                     module.eval()
         return self
 
-    def forward(self, images_NCHW: Tensor) -> Tensor:
-        """Raises InputError for anything but pictures of three colours."""
+    def feature_map(self, images_NCHW: Tensor) -> Tensor:
+        """Features of each place of the pictures, (N, width, H / 32, W / 32) rounded up.
+
+        Raises InputError for anything but pictures of three colours.
+        """
         check(images_NCHW, "N 3 H W", "pictures")
         x = fn.max_pool2d(fn.relu(self.bn1(self.conv1(images_NCHW))), 3, stride=2, padding=1)
-        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        features_ND = x.mean(dim=(2, 3))
+        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+
+    def forward(self, images_NCHW: Tensor) -> Tensor:
+        """Raises InputError for anything but pictures of three colours."""
+        features_ND = self.feature_map(images_NCHW).mean(dim=(2, 3))
         return features_ND if self.fc is None else self.fc(features_ND)
 
     def load_public(self, path: str | Path) -> None:
