@@ -22,7 +22,7 @@ from binaural_core.commands.measure import (
     EvaluateMels,
     EvaluateStage1,
 )
-from binaural_core.commands.train import TrainLocalizer, TrainStage1, TrainStage2
+from binaural_core.commands.train import TrainLocalizer, TrainMono2Binaural, TrainStage1, TrainStage2
 from binaural_core.errors import InputError
 
 COMMANDS = {
@@ -31,6 +31,7 @@ COMMANDS = {
     "train stage1": TrainStage1,
     "train stage2": TrainStage2,
     "train localizer": TrainLocalizer,
+    "train mono2binaural": TrainMono2Binaural,
     "mels": Mels,
     "infer": Infer,
     "evaluate audio": EvaluateAudio,

@@ -180,3 +180,57 @@ class TrainLocalizer:
         config = load_config(localizer.LocalizerTraining, self.config)
         config = config.replace(**(only_given(given) | settings(self.set)))
         report(launch(localizer.run, config, processes=self.num_gpus))
+
+
+@dataclass(kw_only=True)
+class TrainMono2Binaural:
+    """Train the baseline Mono2Binaural (mono and whole picture to both ears). Goes on where the run of that id left off."""
+
+    config: str | None = None
+    """YAML file of a Mono2BinauralTraining; a path, or a shipped one. Without it mono2binaural.yaml, small; for recorded
+    data sets original_mono2binaural.yaml, as published."""
+    set: tuple[str, ...] = ()
+    """Single settings, such as model.width=32 run.seed=1."""
+    dataset: Literal["fairplay", "realbinaural", "scenes", "mix"] | None = None
+    """Which data set."""
+    data_root: str | None = None
+    """Its folder."""
+    list_train: str | None = None
+    """A list of training clips instead of the data set's own."""
+    list_val: str | None = None
+    """A list of validation clips."""
+    id: str | None = None
+    """Name of the run; its folder is {ckpt}/{id}."""
+    ckpt: str | None = None
+    """Folder of all runs."""
+    batch_size_per_gpu: int | None = None
+    num_epoch: int | None = None
+    lr_audio: float | None = None
+    lr_visual: float | None = None
+    eval_epoch: int | None = None
+    """Validate every so many epochs."""
+    num_gpus: int = 1
+    """Processes on this machine, a GPU each; without GPUs they share the CPU. On several machines: torchrun."""
+
+    def run(self) -> None:
+        from binaural_core.training import mono2binaural
+        from binaural_core.training.distributed import launch
+
+        given = {
+            "dataset.kind": self.dataset,
+            "dataset.root": self.data_root,
+            "dataset.list_train": self.list_train,
+            "dataset.list_val": self.list_val,
+            "run.id": self.id,
+            "run.checkpoints": self.ckpt,
+            "run.batch_size": self.batch_size_per_gpu,
+            "run.epochs": self.num_epoch,
+            "lr_audio": self.lr_audio,
+            "lr_visual": self.lr_visual,
+            "run.validate_epochs": self.eval_epoch,
+        }
+        recorded = self.dataset in ("fairplay", "realbinaural")
+        shipped = "original_mono2binaural.yaml" if recorded else "mono2binaural.yaml"
+        config = load_config(mono2binaural.Mono2BinauralTraining, self.config or shipped)
+        config = config.replace(**(only_given(given) | settings(self.set)))
+        report(launch(mono2binaural.run, config, processes=self.num_gpus))

@@ -11,6 +11,7 @@ _MODULES = (
     "diffbinaural",
     "discriminators",
     "localizer",
+    "mono2binaural",
     "mono_phase",
     "resnet",
     "unet",
