@@ -41,8 +41,6 @@ from binaural_core.data.mel_pairs import EARS, mel_path, write_mels
 from binaural_core.data.sample import Clip, collate
 from binaural_core.data.splits import VIDEO_SUFFIXES
 from binaural_core.errors import InputError, need
-from binaural_core.models.bigvgan import BigVGAN
-from binaural_core.models.bigvgan_config import BigVGANConfig
 from binaural_core.models.diffbinaural import DiffBinaural, DiffBinauralConfig
 from binaural_core.models.localizer import open_localizer
 from binaural_core.models.vocoding import MonoPhase, PerEar, Vocoder
@@ -105,19 +103,23 @@ class Binauralizer:
 
     @classmethod
     def from_pretrained(
-        cls, path_or_name: str | Path | None = None, *, device: str | torch.device = "cpu"
+        cls,
+        path_or_name: str | Path | None = None,
+        *,
+        device: str | torch.device = "cpu",
+        vocoder: str | Path | None = None,
+        vocoder_config: str | Path | None = None,
     ) -> Binauralizer:
         """Load a folder that holds ``stage1/`` (config.yaml, unet_best.pth, frame_best.pth) and perhaps more.
 
         ``stage2/`` holds config.json and g_best; ``localizer/`` config.yaml and localizer_best.pth, else the shipped one is
         taken. Without a path: the weights that ship in ``data_samples``; "demo": those that `make demo` trained.
+        vocoder : a BigVGAN generator file instead of ``stage2/g_best``, which makes 'bigvgan' the default mode;
+        vocoder_config : its config, else ``config.json`` beside it.
         Raises InputError when files are missing or do not belong together.
         """
         device = pick_device(device)
-        if not path_or_name:
-            folder = data_samples() / "weights"
-        else:
-            folder = outputs() / "demo" / "checkpoints" if path_or_name == "demo" else Path(path_or_name)
+        folder = weights_folder(path_or_name)
         stage1 = folder / "stage1" if (folder / "stage1").is_dir() else folder
         need(
             (stage1 / "unet_best.pth").is_file(),
@@ -136,21 +138,20 @@ class Binauralizer:
         checkpoint.load_into(model.unet, checkpoint.load(stage1 / "unet_best.pth"), name="unet_best.pth")
         checkpoint.load_into(model.frame, checkpoint.load(stage1 / "frame_best.pth"), name="frame_best.pth")
         vocoders: dict[str, Vocoder] = {"mono_phase": MonoPhase(config.mel)}
-        stage2 = folder / "stage2"
-        if (stage2 / "g_best").is_file():
-            vocoder_config = BigVGANConfig.from_json(stage2 / "config.json")
+        generator = Path(vocoder) if vocoder else folder / "stage2" / "g_best"
+        if vocoder or generator.is_file():
+            per_ear = PerEar.open(generator, vocoder_config, device=device)
             need(
-                vocoder_config.mel == config.mel,
-                f"the vocoder in {stage2} was trained on other mels than stage 1",
-                why=f"{vocoder_config.mel} is not {config.mel}",
+                per_ear.mel == config.mel,
+                f"the vocoder {generator} was trained on other mels than stage 1",
+                why=f"{per_ear.mel} is not {config.mel}",
                 fix="train both stages with one mel config",
             )
-            generator = BigVGAN.from_checkpoint(stage2 / "g_best", vocoder_config)
-            generator.remove_weight_norm()
-            vocoders["bigvgan"] = PerEar(generator.to(device), config.mel)
+            vocoders["bigvgan"] = per_ear
         localizer = open_localizer(folder)
         locate = localizer.to(device).locate if localizer else None
-        return cls(model, config.mel, config.data, vocoders, device=device, locate=locate)
+        stage2 = "bigvgan" if vocoder else "mono_phase"
+        return cls(model, config.mel, config.data, vocoders, device=device, default_stage2=stage2, locate=locate)
 
     def binauralize(
         self,
@@ -310,13 +311,7 @@ class Binauralizer:
                 failed[clip.clip_id] = error
             if on_clip:
                 on_clip(number, len(clips), clip)
-        if failed:
-            name, error = next(iter(failed.items()))
-            raise InputError(
-                f"{len(failed)} of {len(clips)} recordings could not be made binaural ({', '.join(list(failed)[:5])})",
-                why=f"{name}: {error.what}; {error.why}",
-                fix=error.fix,
-            )
+        name_failed(failed, len(clips))
         return made
 
     def _write(
@@ -416,6 +411,24 @@ class Binauralizer:
                 return
             yield passage.make(start, stop, vocoder)
             start = stop
+
+
+def weights_folder(path_or_name: str | Path | None) -> Path:
+    """The folder of trained networks of that path; None: the shipped ones; "demo": those that `make demo` trained."""
+    if not path_or_name:
+        return data_samples() / "weights"
+    return outputs() / "demo" / "checkpoints" if path_or_name == "demo" else Path(path_or_name)
+
+
+def name_failed(failed: dict[str, InputError], total: int) -> None:
+    """Raise InputError when some recordings could not be made."""
+    if failed:
+        name, error = next(iter(failed.items()))
+        raise InputError(
+            f"{len(failed)} of {total} recordings could not be made binaural ({', '.join(list(failed)[:5])})",
+            why=f"{name}: {error.what}; {error.why}",
+            fix=error.fix,
+        )
 
 
 def window_starts_s(duration_s: float, window_s: float) -> list[float]:

@@ -32,7 +32,7 @@ ALLOWED = {
     "widgets": ENGINE | {"pipeline"},
     "demo": ENGINE | {"pipeline", "training", "evaluation", "notebooks", "widgets"},
     "localizing": LOWER | {"scene", "data", "models"},
-    "commands": ENGINE | {"localizing", "baseline", "pipeline", "training", "predicting", "evaluation"},
+    "commands": ENGINE | {"localizing", "baseline", "pipeline", "synthesis", "training", "predicting", "evaluation"},
     "cli": {"errors", "commands"},
     "__main__": {"cli"},
 }

@@ -12,6 +12,7 @@ from binaural_core.data.config import DataConfig
 from binaural_core.data.dubbing import dub
 from binaural_core.data.eyes import Closed, open_eyes
 from binaural_core.data.film import write_film
+from binaural_core.data.stored_mels import mel_files
 from binaural_core.diffusion.recipe import BridgeConfig, RecipeConfig
 from binaural_core.models.bigvgan import BigVGAN, BigVGANConfig
 from binaural_core.models.diffbinaural import DiffBinaural, DiffBinauralConfig
@@ -21,6 +22,7 @@ from binaural_core.models.vocoding import MonoPhase, PerEar
 from binaural_core.passage import Passage, RollingMono, interpolated
 from binaural_core.pipeline import Binauralizer, window_starts_s
 from binaural_core.seeds import first_weights, numpy_stream
+from binaural_core.synthesis import synthesize
 
 MEL = MelConfig()
 RATE = MEL.sample_rate_hz
@@ -77,6 +79,23 @@ def test_spans_of_the_vocoder_equal_one_piece(binauralizer):
     join = pipeline.SPAN_FRAMES * MEL.hop_samples
     near = slice(join - 4096, join + 4096)
     assert np.abs(made.wave_EN[:, near] - whole_EN[:, near]).max() < 1e-5
+
+
+def test_stored_mels_of_the_pipeline_sound_as_the_pipeline(binauralizer, tmp_path):
+    """Stage 2 alone, on what stage 1 predicted and with the same recording, makes the same wave up to its last context."""
+    mono_N = numpy_stream(0, "noise").normal(0, 0.05, int(1.3 * passage_seconds() * RATE)).astype(np.float32)
+    mono_N[RATE : 2 * RATE] = 0
+    write_audio(tmp_path / "sound" / "one.wav", mono_N[None], RATE)
+    mono_N = read_audio(tmp_path / "sound" / "one.wav").mono_N
+    for mode, vocoder in binauralizer.vocoders.items():
+        made = binauralizer.binauralize(mono_N, RATE, stage2=mode)
+        np.save(tmp_path / "one.npy", made.mel_EMF)
+        found = mel_files(tmp_path, MEL)
+        (path,) = synthesize(found, tmp_path / mode, vocoder, audio_dir=tmp_path / "sound")
+        alone_EN = read_audio(path, channels=2).wave_CN
+        until = (made.mel_EMF.shape[2] - vocoder.context_frames) * MEL.hop_samples
+        assert np.abs(alone_EN - made.wave_EN[:, : alone_EN.shape[1]])[:, :until].max() <= 1.01 / 32768
+        assert np.abs(alone_EN).max() > 0.01
 
 
 def test_noise_does_not_depend_on_how_the_sound_is_cut(monkeypatch):
