@@ -1,7 +1,8 @@
 """Measures on spectra: short-time Fourier transforms and log-mels.
 
 Conventions: (prediction, reference, sample_rate_hz), both (E, N), at the rate they are given; ``mel_*`` take log-mels
-(E, M, F), natural log (`mel_pair` makes them from waves). Phase errors are wrapped: chance gives pi / 2.
+(E, M, F), natural log (`mel_pair` makes them from waves). Phase errors are wrapped: chance gives pi / 2. Silence has the
+phase 0 and the least magnitude that a measure knows; where a sound must be longer than a window, the docstring says so.
 """
 
 import math
@@ -31,10 +32,12 @@ def stft_distance(
 ) -> float:
     """Sum over ears of the mean squared difference of the spectra's real and imaginary parts; 0 is best.
 
-    Published at 16 kHz; "Mag" of later papers is exactly twice this. ``normalized``: each at its own joint peak.
+    Hann windows of 400 samples in 512 points every 160, zeros beyond the ends; one sample is enough. The mean is over real
+    and imaginary parts apart, so "Mag" of later papers, the mean of |difference|², is exactly twice this.
+    ``normalized``: each at its own peak over both ears. Published at 16 kHz.
     Source: Gao and Grauman 2019, 2.5D Visual Sound (1812.04204), sec. 5.
     """
-    prediction_EN, reference_EN = pair(prediction_EN, reference_EN)
+    prediction_EN, reference_EN = pair(prediction_EN, reference_EN, sample_rate_hz)
     if normalized:
         prediction_EN, reference_EN = at_own_peak(prediction_EN), at_own_peak(reference_EN)
     difference_EKF = _field_stft(prediction_EN - reference_EN)
@@ -44,9 +47,10 @@ def stft_distance(
 def phase_distance(prediction_EN: ArrayLike, reference_EN: ArrayLike, sample_rate_hz: int) -> float:
     """Mean wrapped phase error of the spectra of left minus right, in rad; 0 is best.
 
-    A mono copy gives pi / 2 like chance, swapped ears give pi.   Source: the evaluation of PseudoBinaural (2104.06162).
+    A mono copy gives pi / 2 like chance (its difference is silence), swapped ears give pi. All bins count alike, also those
+    in which nothing sounds.   Source: the evaluation of PseudoBinaural (2104.06162).
     """
-    prediction_EN, reference_EN = pair(prediction_EN, reference_EN, ears=True)
+    prediction_EN, reference_EN = pair(prediction_EN, reference_EN, sample_rate_hz, ears=True)
     sides = np.stack([wave_EN[0] - wave_EN[1] for wave_EN in (prediction_EN, reference_EN)])
     predicted_KF, true_KF = _field_stft(sides).angle()
     error_KF = (predicted_KF - true_KF).abs()
@@ -56,6 +60,7 @@ def phase_distance(prediction_EN: ArrayLike, reference_EN: ArrayLike, sample_rat
 def amplitude_l2(prediction_EN: ArrayLike, reference_EN: ArrayLike, sample_rate_hz: int) -> float:
     """Mean absolute difference of the spectra's magnitudes; published at 48 kHz; 0 is best.
 
+    Hann windows of 40 ms in 2,048 points every 10 ms, the ends mirrored: InputError up to 1,024 samples.
     Source: Richard et al. 2021, Neural Synthesis of Binaural Speech, sec. 4 ("Amplitude"; l2 is its old name).
     """
     prediction_EKF, reference_EKF = _speech_stfts(prediction_EN, reference_EN, sample_rate_hz)
@@ -67,7 +72,8 @@ def phase_l2(
 ) -> float:
     """Mean wrapped phase error, in rad, where both have energy; published at 48 kHz; 0 is best.
 
-    A bin counts where |re| + |im| of both exceed ``ignore_below`` times the reference's mean; NaN where none does.
+    A bin counts where |re| + |im| of both exceed ``ignore_below`` times the reference's mean; NaN where none does, as in
+    silence on either side. Windows and shortest length are those of `amplitude_l2`.
     Source: Richard et al. 2021, Neural Synthesis of Binaural Speech, sec. 4 ("Phase").
     """
     prediction_EKF, reference_EKF = _speech_stfts(prediction_EN, reference_EN, sample_rate_hz)
@@ -79,16 +85,19 @@ def phase_l2(
 
 
 def multi_resolution_stft(prediction_EN: ArrayLike, reference_EN: ArrayLike, sample_rate_hz: int) -> float:
-    """Spectral convergence plus log-magnitude error over three resolutions; 0 is best.
+    """Spectral convergence plus log-magnitude error, mean over three resolutions; 0 is best.
 
-    Source: Yamamoto et al. 2020 (1910.11480), eq. 6; auraloss (Steinmetz and Reiss 2020) with its defaults.
+    Magnitudes are at least 1e-4, so silence is finite; convergence is over both ears at once. InputError up to 1,024
+    samples.   Source: Yamamoto et al. 2020 (1910.11480), eq. 6; auraloss (Steinmetz and Reiss 2020), defaults, in float64.
     """
     from auraloss.freq import MultiResolutionSTFTLoss  # heavy, and needed here alone
 
-    prediction_EN, reference_EN = pair(prediction_EN, reference_EN)
+    prediction_EN, reference_EN = pair(prediction_EN, reference_EN, sample_rate_hz)
     _long_enough(reference_EN, 1024)
-    as_1EN = [torch.from_numpy(wave_EN[None]).float() for wave_EN in (prediction_EN, reference_EN)]
-    return float(MultiResolutionSTFTLoss()(*as_1EN))
+    loss = MultiResolutionSTFTLoss()
+    for resolution in loss.stft_losses:
+        resolution.window = torch.hann_window(resolution.win_length, dtype=torch.float64)
+    return float(loss(*(torch.from_numpy(wave_EN[None].copy()) for wave_EN in (prediction_EN, reference_EN))))
 
 
 def mel_pair(
@@ -97,25 +106,28 @@ def mel_pair(
     sample_rate_hz: int,
     mel: MelConfig | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The log-mels (E, M, F) of two sounds, resampled to the mel's rate first: what the ``mel_*`` measures take."""
-    mel, waves = mel or MelConfig(), pair(prediction_EN, reference_EN)
+    """The log-mels (E, M, F) of two sounds, resampled to the mel's rate first: what the ``mel_*`` measures take.
+
+    Raises InputError for sounds shorter than one mel window.
+    """
+    mel, waves = mel or MelConfig(), pair(prediction_EN, reference_EN, sample_rate_hz)
     predicted, true = (log_mel(resample(wave_EN, sample_rate_hz, mel.sample_rate_hz), mel).numpy() for wave_EN in waves)
     return predicted, true
 
 
 def mel_rmse(prediction_EMF: ArrayLike, reference_EMF: ArrayLike, sample_rate_hz: int | None = None) -> float:
-    """Root mean squared difference of two log-mels; 0 is best (the rate is in the mels)."""
+    """Root mean squared difference of two log-mels, in natural log; 0 is best (the rate is in the mels)."""
     return math.sqrt(mel_l2(prediction_EMF, reference_EMF))
 
 
 def mel_l1(prediction_EMF: ArrayLike, reference_EMF: ArrayLike, sample_rate_hz: int | None = None) -> float:
-    """Mean absolute difference of two log-mels; 0 is best."""
+    """Mean absolute difference of two log-mels, in natural log (8.69 dB); 0 is best."""
     prediction_EMF, reference_EMF = _mels(prediction_EMF, reference_EMF)
     return float(np.abs(prediction_EMF - reference_EMF).mean())
 
 
 def mel_l2(prediction_EMF: ArrayLike, reference_EMF: ArrayLike, sample_rate_hz: int | None = None) -> float:
-    """Mean squared difference of two log-mels; 0 is best."""
+    """Mean squared difference of two log-mels, in natural log squared; 0 is best."""
     prediction_EMF, reference_EMF = _mels(prediction_EMF, reference_EMF)
     return float(((prediction_EMF - reference_EMF) ** 2).mean())
 
@@ -163,9 +175,9 @@ def _field_stft(wave_EN: np.ndarray) -> Tensor:
 
 def _speech_stfts(prediction_EN: ArrayLike, reference_EN: ArrayLike, sample_rate_hz: int) -> list[Tensor]:
     """(E, K, F) of both: 40 ms Hann windows every 10 ms, 2,048 points, centred, the ends mirrored."""
-    win, hop = sample_rate_hz * 40 // 1000, sample_rate_hz // 100
+    waves = pair(prediction_EN, reference_EN, sample_rate_hz)
+    win, hop = int(sample_rate_hz * 40 // 1000), int(sample_rate_hz // 100)
     n_fft = max(2048, win)
-    waves = pair(prediction_EN, reference_EN)
     _long_enough(waves[1], n_fft // 2)
     window = torch.hann_window(win, dtype=torch.float64)
     return [
@@ -175,7 +187,7 @@ def _speech_stfts(prediction_EN: ArrayLike, reference_EN: ArrayLike, sample_rate
 
 
 def _mels(prediction_EMF: ArrayLike, reference_EMF: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    prediction_EMF, reference_EMF = as_float64(prediction_EMF), as_float64(reference_EMF)
+    prediction_EMF, reference_EMF = as_float64(prediction_EMF, "mel"), as_float64(reference_EMF, "mel")
     check(reference_EMF, "E M F", "reference mel")
     need(
         prediction_EMF.shape == reference_EMF.shape and reference_EMF.size > 0,

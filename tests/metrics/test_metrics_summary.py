@@ -6,6 +6,7 @@ import pytest
 from binaural_core import metrics
 from binaural_core.audio import resample
 from binaural_core.errors import InputError
+from binaural_core.scene.head import Head
 from binaural_core.seeds import numpy_stream
 
 RATE_HZ = 22_050
@@ -20,15 +21,22 @@ def pair_of_noises():
 def test_a_summary_holds_what_each_measure_says():
     prediction, reference = pair_of_noises()
     values = metrics.summarize(prediction, reference, RATE_HZ)
-    assert list(values) == [name for name in metrics.MEASURES if name not in ("pesq", "stoi")]
+    speech = ("pesq", "stoi", "estoi")
+    assert list(values) == [name for name in metrics.MEASURES if name not in (*speech, "azimuth_error_deg")]
     assert values["itd_error_us"] == metrics.itd_error_us(prediction, reference, RATE_HZ)
     assert values["mel_rmse"] == metrics.mel_rmse(*metrics.mel_pair(prediction, reference, RATE_HZ))
     at_16k = [resample(wave, RATE_HZ, 16_000) for wave in (prediction, reference)]
     for name in ("stft_distance", "env_distance", "snr_db", "phase_distance", "wave_l2", "multi_resolution_stft"):
         assert values[name] == getattr(metrics, name)(*at_16k, 16_000)
     with_speech = metrics.summarize(prediction, reference, RATE_HZ, speech=True)
-    assert list(with_speech) == list(metrics.MEASURES)
-    assert with_speech["stoi"] == metrics.stoi(prediction, reference, RATE_HZ)
+    assert list(with_speech) == [*values, *speech]
+    for name in speech:
+        assert with_speech[name] == getattr(metrics, name)(prediction, reference, RATE_HZ)
+    head = Head.kemar()
+    matcher = metrics.AzimuthMatcher(head.directions_D2, head.response_DEN, head.sample_rate_hz)
+    with_azimuth = metrics.summarize(prediction, reference, RATE_HZ, speech=True, matcher=matcher)
+    assert list(with_azimuth) == list(metrics.MEASURES)
+    assert with_azimuth["azimuth_error_deg"] == metrics.azimuth_error_deg(prediction, reference, RATE_HZ, matcher)
 
 
 def test_a_summary_of_silence_is_told_and_not_raised():
@@ -36,6 +44,27 @@ def test_a_summary_of_silence_is_told_and_not_raised():
     values = metrics.summarize(silence, silence, RATE_HZ)
     assert math.isnan(values["itd_error_us"])
     assert values["stft_distance"] == 0
+
+
+def test_a_summary_of_a_short_sound_has_what_can_be_measured():
+    prediction, reference = (wave[:, :600] for wave in pair_of_noises())
+    values = metrics.summarize(prediction, reference, RATE_HZ, speech=True)
+    for name in ("mel_l1", "amplitude_l2", "multi_resolution_stft", "pesq", "stoi", "estoi"):
+        assert math.isnan(values[name])
+    for name in ("itd_error_us", "stft_distance", "wave_l2", "phase_distance"):
+        assert math.isfinite(values[name])
+    with pytest.raises(InputError, match="two ears"):
+        metrics.summarize(prediction[0], reference[0], RATE_HZ)
+
+
+def test_a_table_of_intervals():
+    interval = metrics.Interval(7.04, 6.5, 8.96, 20, 0)
+    lonely = metrics.Interval(3.0, math.nan, math.nan, 1, 0)
+    rows = {"ours": {"itd_error_us": interval, "snr_db": lonely, "no measure of ours": 1.0}}
+    assert metrics.table(rows).splitlines()[2:] == [
+        "| ITD error ↓ | µs   | 7.0 [6.5, 9.0] |",
+        "| SNR ↑       | dB   |           3.00 |",
+    ]
 
 
 def test_a_table_is_markdown_that_reads_as_text():
