@@ -20,6 +20,7 @@ ALLOWED = {
     "models": LOWER | {"diffusion"},
     "metrics": LOWER,
     "figures": LOWER | {"metrics"},
+    "vocoder_figures": LOWER | {"figures"},
     "training": ENGINE,
     "passage": ENGINE - {"figures", "metrics"},
     "pipeline": ENGINE - {"figures", "metrics"} | {"passage"},

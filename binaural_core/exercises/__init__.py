@@ -106,6 +106,7 @@ def find(name: str) -> Exercise:
 def all_exercises() -> dict[str, Exercise]:
     """Every exercise of the course by its name, such as ``02-ex1``."""
     from binaural_core.exercises import (
+        bigvgan,
         conditioning,
         data_loading,
         diffusion,
@@ -123,6 +124,7 @@ def all_exercises() -> dict[str, Exercise]:
         | conditioning.EXERCISES
         | training.EXERCISES
         | many_gpus.EXERCISES
+        | bigvgan.EXERCISES
     )
 
 

@@ -13,6 +13,7 @@ from binaural_core.notebooks.course import (
     MelSpectrograms,
     SetUp,
     TrainingStage1,
+    TrainingVocoder,
 )
 from binaural_core.notebooks.parameters import Between, Parameters
 from binaural_core.notebooks.recording import METRICS_MIME, read_metrics, record, show, table
@@ -31,6 +32,7 @@ __all__ = [
     "Run",
     "SetUp",
     "TrainingStage1",
+    "TrainingVocoder",
     "WidgetFailed",
     "read_metrics",
     "record",

@@ -117,6 +117,41 @@ class ManyGpus(Parameters):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrainingVocoder(Parameters):
+    """07: a training of stage 2, from half a minute's on rendered scenes to the original's on a recorded data set."""
+
+    notebook: ClassVar[str] = "07_bigvgan"
+    dataset: Literal["scenes", "fairplay", "realbinaural"] = "scenes"
+    data_root: str = ""
+    scenes: Annotated[int, Between(4, 100_000)] = 32
+    vocoder: str = "bigvgan_tiny_22khz_80band.json"
+    epochs: Annotated[int, Between(1, 100_000)] = 9
+    rounds: Annotated[int, Between(1, 100)] = 2
+    batch_size: Annotated[int, Between(1, 1024)] = 2
+    learning_rate: Annotated[float, Between(1e-6, 0.1)] = 0.008
+    mel_steps: Annotated[int, Between(0, 10_000_000)] = 224
+    mrd: bool = False
+    id: str = "stage2"
+    ckpt: str = ""
+    num_gpus: Annotated[int, Between(1, 64)] = 1
+
+    def validate(self) -> None:
+        super().validate()
+        need(
+            self.dataset == "scenes" or bool(self.data_root),
+            f"parameter data_root is empty with dataset {self.dataset!r}",
+            why="its recordings lie in a folder of yours",
+            fix="name that folder, or train on scenes",
+        )
+        need(bool(self.id), "parameter id is empty", why="the run's folder has that name", fix="give it a name")
+
+    @property
+    def validate_epochs(self) -> int:
+        """Validated every ten epochs, and three times in a short run."""
+        return max(1, min(10, self.epochs // 3))
+
+
+@dataclass(frozen=True, kw_only=True)
 class DemoResult(Parameters):
     """demo: the folder that `make demo` filled."""
 
