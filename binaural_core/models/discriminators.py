@@ -114,8 +114,9 @@ class SubbandCQTDiscriminator(nn.Module):
 
     @property
     def shortest_samples(self) -> int:
-        """Half as many samples per octave below the top, and one must be left; the wave is heard at twice its rate."""
-        return max(1, 2 ** (len(self.conv_pres) - 2) * int(self.cqt_transform.downsample_factor))
+        """So many leave one sample at the rate of the lowest octave: doubled, lowered, then halved octave by octave."""
+        halvings = 2 ** (len(self.conv_pres) - 1)
+        return max(1, halvings * int(self.cqt_transform.downsample_factor) // 2)
 
     def forward(self, wave_B1N: Tensor) -> Heard:
         with torch.autocast(wave_B1N.device.type, enabled=False):

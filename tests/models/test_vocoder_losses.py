@@ -182,6 +182,15 @@ def test_multi_scale_weights_stand_where_the_frames_centre_is(scale, monkeypatch
     assert cost(40 * 256 - reach) == cost(41 * 256 + reach) == 0
 
 
+def test_multi_scale_weights_follow_the_hop_of_the_config():
+    """At half the hop the same sound has the same silence, so it costs the same but for the seam."""
+    target, fake = half_silent(), noise(1, 1, 16384, seed=1)
+    settings = config(use_multiscale_melloss=True, silence_weight=2.0)
+    halved = settings.replace(hop_size=128, upsample_rates=(8, 8, 2, 1), upsample_kernel_sizes=(16, 16, 4, 3))
+    costs = [generator_losses(target, fake, None, each)["mel"].item() for each in (settings, halved)]
+    assert costs[1] == pytest.approx(costs[0], rel=0.02)
+
+
 def test_a_wave_too_short_for_the_longest_window_is_refused():
     with pytest.raises(InputError, match="the wave has 1024 samples"):
         multi_scale_mel(noise(1, 1, 1024), noise(1, 1, 1024), 22_050)
