@@ -8,6 +8,11 @@ Conventions: azimuth in degrees, positive left, on the horizontal plane; frames 
 `binaural_core.audio.interaural`, so sources may move. Of several sources the one that rules the block is found. Two ears
 alike (a mono copy) are at 0° for a symmetric head. Silence is nowhere: NaN. One ear alone is at the side where the head's
 level difference is largest. Elevation and, with half a circle, front and back are not told apart: compare lateral angles.
+
+How good it is, on renders with the shipped head (median over blocks; the 28 dry sounds, or every third of them): still
+sources 0 to 75° to either side 0.05°, the worst block 1.6°; moving by up to 165° in 3 s 0.6°; white noise 20 dB under the
+sound 0.7°, 10 dB 1.8°; in a room with RT60 0.4 s 7.5°, as reflections make the ears more alike; the nearest of two sources
+3.2°.
 """
 
 import math
@@ -24,8 +29,8 @@ from binaural_core.metrics.pairs import as_float64, pair
 
 STEP_DEG = 1.0
 HORIZONTAL_DEG = 1.0  # responses this near to the horizontal plane count as on it
-PHASE_LEAKAGE = 1e-8  # of the block's loudest bin
 QUIET_DB = 50.0  # bands this far under the block's loudest are not heard beside it
+QUIET_BIN = 1e-6  # nor are single frequencies with this part of the loudest one's energy
 COMPRESSION = 0.25  # a bin weighs with this power of its energy: between PHAT (0) and plain correlation (1)
 LEVEL_SPREAD_DB = 3.0  # how far the level of a third octave may be off without saying much
 LEVEL_LIMIT = 9.0  # squared spreads; a band that disagrees wholly says no more
@@ -104,10 +109,12 @@ class AzimuthMatcher:
         starts = np.arange(0, len(active_F), cues.BLOCK_FRAMES)
         spectrum_EFK = framed.spectrum_EFK * active_F[:, None]
         cross_TK = np.add.reduceat((spectrum_EFK[0] * spectrum_EFK[1].conj())[:, framed.low_K], starts, axis=0)
-        energy_ETG = np.add.reduceat(np.abs(spectrum_EFK) ** 2 @ self._band_KG, starts, axis=1)
-        cost_TA = self._phase_cost(cross_TK) + LEVEL_WEIGHT * self._level_cost(energy_ETG)
+        power_ETK = np.add.reduceat(np.abs(spectrum_EFK) ** 2, starts, axis=1)
+        energy_ETG = power_ETK @ self._band_KG
+        loudest_T = power_ETK.sum(axis=0).max(axis=1)
+        cost_TA = self._phase_cost(cross_TK, loudest_T) + LEVEL_WEIGHT * self._level_cost(energy_ETG)
         active_T = np.add.reduceat(active_F.astype(float), starts) > 0
-        sounds_T = energy_ETG.sum(axis=(0, 2)) > 0
+        sounds_T = loudest_T > 0
         found_deg_T = np.where(sounds_T, _lowest(cost_TA, self.azimuth_deg_A), 0.0)
         hop = round(cues.FRAME_S * self.sample_rate_hz / 2)
         last_F = np.minimum(starts + cues.BLOCK_FRAMES, len(active_F)) - 1
@@ -121,10 +128,10 @@ class AzimuthMatcher:
         """Framed spectra at the head's rate, whose `active_F` may serve for another wave."""
         return cues.spectra(resample(cues.ears(wave_EN), sample_rate_hz, self.sample_rate_hz), self.sample_rate_hz)
 
-    def _phase_cost(self, cross_TK: np.ndarray) -> np.ndarray:
+    def _phase_cost(self, cross_TK: np.ndarray, loudest_T: np.ndarray) -> np.ndarray:
         """1 less the weighted cosine of what is left of the phases when the head's are taken away: 0 to 2."""
         magnitude_TK = np.abs(cross_TK)
-        heard_TK = magnitude_TK > magnitude_TK.max(axis=1, keepdims=True) * PHASE_LEAKAGE
+        heard_TK = magnitude_TK > loudest_T[:, None] * QUIET_BIN
         weight_TK = np.where(heard_TK, magnitude_TK, 0) ** COMPRESSION
         total_T1 = weight_TK.sum(axis=1, keepdims=True)
         turn_TK = np.exp(1j * np.angle(cross_TK)) * weight_TK
