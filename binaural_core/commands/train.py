@@ -3,9 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 from binaural_core.commands.options import load_config, only_given, report, settings
+from binaural_core.errors import need
+
+
+def _switch(texts: list[str]) -> bool:
+    said = {"true": True, "1": True, "false": False, "0": False}
+    if texts and texts[0].lower() not in said:
+        raise ValueError(f"{texts[0]} is neither True nor False")
+    return said[texts[0].lower()] if texts else True
+
+
+Switch = Annotated[  # ``--flag`` as the original has it, or ``--flag True``
+    bool | None,
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs=(0, 1),
+        metavar="[True|False]",
+        instance_from_str=_switch,
+        is_instance=lambda value: value is None or isinstance(value, bool),
+        str_from_instance=lambda value: [str(value)],
+    ),
+]
 
 
 @dataclass(kw_only=True)
@@ -95,15 +117,16 @@ class TrainStage2:
     """Train stage 2 (BigVGAN) on true mels, or with scheduled sampling on predicted ones."""
 
     config: str | None = None
-    """YAML file of a Stage2Config; a path, or a shipped one such as demo_stage2.yaml."""
+    """YAML file of a Stage2Config, or BigVGAN's own config (public JSON format, whose batch_size, in clips, and seed are
+    taken too); a path, or a shipped one such as demo_stage2.yaml."""
     set: tuple[str, ...] = ()
-    """Single settings, such as run.batch_size=4."""
+    """Single settings, such as run.batch_size=4 early_clip_norm=100."""
     vocoder: str | None = None
-    """BigVGAN's own config (public JSON format); a path or a shipped one."""
+    """BigVGAN's own config beside a YAML; a path or a shipped one."""
     dataset: Literal["fairplay", "realbinaural", "scenes", "mix"] | None = None
-    """Which data set the sound comes from."""
+    """Which data set the sound comes from. Without it the layout of audio_dir tells."""
     audio_dir: str | None = None
-    """Its folder."""
+    """Its folder, or a plain folder of stereo files."""
     id: str | None = None
     """Name of the run; its folder is {checkpoint_path}/{id}."""
     checkpoint_path: str | None = None
@@ -113,11 +136,26 @@ class TrainStage2:
     """Steps between two checkpoints."""
     validation_interval: int | None = None
     """Epochs between two validations."""
+    freeze_step: int | None = None
+    """Steps at the beginning with the mel loss alone, instead of what the vocoder's config says."""
+    mel_left_train_dir: str | None = None
+    """Folders of true mels, {video_id}_{start_s}_left.npy; without them they are computed from the sound."""
+    mel_right_train_dir: str | None = None
+    mel_left_val_dir: str | None = None
+    mel_right_val_dir: str | None = None
     mel_pred_dir: str | None = None
-    """Predicted mels, as `binaural mels` writes them."""
-    use_scheduled_sampling: bool | None = None
+    """Predicted mels, as `binaural mels` writes them: {left,right}/{train,val}/…"""
+    mel_pred_left_dir: str | None = None
+    """Or a folder of them for each ear, which holds train/ and val/, or the files themselves."""
+    mel_pred_right_dir: str | None = None
+    use_scheduled_sampling: Switch = None
+    """Predicted mels are heard more and more often; without it, always."""
     start_from: str | None = None
-    """A g_XXXXXXXX to go on from."""
+    """A checkpoint of an earlier training of the vocoder: a generator's file or a run's folder."""
+    stage1_checkpoint_path: str | None = None
+    """The same under the original's name, whose 'stage 1' is the vocoder's training on true mels."""
+    load_stage1_checkpoint: Switch = None
+    """False: begin anew in spite of stage1_checkpoint_path."""
     num_gpus: int = 1
     """Processes on this machine, a GPU each; without GPUs they share the CPU. On several machines: torchrun."""
 
@@ -126,20 +164,72 @@ class TrainStage2:
         from binaural_core.training.distributed import launch
 
         given = {
-            "vocoder": self.vocoder,
-            "dataset.kind": self.dataset,
-            "dataset.root": self.audio_dir,
             "run.id": self.id,
             "run.checkpoints": self.checkpoint_path,
             "run.epochs": self.training_epochs,
             "run.checkpoint_steps": self.checkpoint_interval,
             "run.validate_epochs": self.validation_interval,
-            "mel_pred_dir": self.mel_pred_dir,
-            "use_scheduled_sampling": self.use_scheduled_sampling,
-            "start_from": self.start_from,
+            "start_from": self._start(),
         }
-        config = load_config(stage2.Stage2Config, self.config).replace(**(only_given(given) | settings(self.set)))
+        same = ("vocoder", "freeze_step", "use_scheduled_sampling", "mel_left_train_dir", "mel_right_train_dir")
+        same += ("mel_left_val_dir", "mel_right_val_dir", "mel_pred_dir", "mel_pred_left_dir", "mel_pred_right_dir")
+        given |= {name: getattr(self, name) for name in same} | self._sound()
+        config = self._config(stage2.Stage2Config)
+        if given["dataset.kind"]:
+            config = config.replace(audio_dir=None)  # a plain folder that a YAML may name
+        config = config.replace(**(only_given(given) | settings(self.set)))
         report(launch(stage2.run, config, processes=self.num_gpus))
+
+    def _config(self, kind):
+        """The config that the flags change: a YAML of ours, or the default one with a public JSON in it."""
+        from binaural_core.models.bigvgan_config import BigVGANConfig
+        from binaural_core.places import CONFIGS
+
+        path = CONFIGS / self.config if self.config and (CONFIGS / self.config).is_file() else self.config
+        if path is None or not str(path).endswith(".json"):
+            return load_config(kind, self.config)
+        need(
+            self.vocoder is None,
+            f"two vocoder configs are given, {self.config} and {self.vocoder}",
+            why="a .json given as --config is BigVGAN's own config",
+            fix="leave --vocoder out",
+        )
+        public = BigVGANConfig.from_json(path)
+        return kind().replace(**{"vocoder": str(path), "run.batch_size": public.batch_size, "run.seed": public.seed})
+
+    def _sound(self) -> dict[str, str | None]:
+        """Where the sound comes from: a data set, or a plain folder."""
+        from binaural_core.data.stereo_folder import layout_of
+
+        need(
+            self.audio_dir is None or self.dataset not in ("scenes", "mix"),
+            f"--audio_dir {self.audio_dir} is given with --dataset {self.dataset}",
+            why="scenes are rendered, and a mix names its own folders",
+            fix="leave one of them out",
+        )
+        if self.audio_dir is None:
+            return {"dataset.kind": self.dataset}
+        kind = self.dataset or layout_of(self.audio_dir)
+        if kind is None:
+            return {"dataset.kind": None, "audio_dir": self.audio_dir}
+        return {"dataset.kind": kind, "dataset.root": self.audio_dir}
+
+    def _start(self) -> str | None:
+        """The checkpoint to begin with, by either name."""
+        path = self.stage1_checkpoint_path
+        need(
+            path is not None or not self.load_stage1_checkpoint,
+            "--load_stage1_checkpoint is given without --stage1_checkpoint_path",
+            why="there is nothing to load",
+            fix="name the run of the vocoder's training on true mels, its folder or its g_XXXXXXXX",
+        )
+        need(
+            path is None or self.start_from is None,
+            "both --start_from and --stage1_checkpoint_path are given",
+            why="they mean the same",
+            fix="leave one out",
+        )
+        return self.start_from if path is None or self.load_stage1_checkpoint is False else path
 
 
 @dataclass(kw_only=True)

@@ -30,7 +30,7 @@ from binaural_core.training.log import Log
 from binaural_core.training.run import RunConfig, learning_rate_factor
 from binaural_core.training.stabilizer import Stabilizer, first_broken_gradient
 from binaural_core.training.stage import Data, Draw, Player, Stage
-from binaural_core.training.state import State, Sums
+from binaural_core.training.state import State, Sums, begin_with
 
 
 @dataclass
@@ -71,6 +71,9 @@ def fit(
     sums = Sums()
     samples_per_step = run.batch_size * run.accumulate * world.size
     state = State(stage, optimizers, ema, stabilizer, sums, tree, run.folder, world, samples_per_step)
+    for player in stage.players:
+        if player.moments:
+            begin_with(optimizers[player.name], player.moments(), player.name)
     state.resume(device)
     log = Log(run.folder, from_step=state.step, writes=world.first)
     losses_of = {player.name: world.parallel(LossModule(player)) for player in stage.players}
@@ -129,16 +132,18 @@ def fit(
                         said[name] = said.get(name, 0.0) + float(loss.detach()) / len(parts)
                 if not taken:
                     break
-                norm = nn.utils.get_total_norm([p.grad for p in player.parameters if p.grad is not None])
-                if not torch.isfinite(norm):  # in all processes, since they share their gradients
+                norms = {name: gradient_norm(together) for name, together in player.clipped.items()}
+                broken = [norm for norm in norms.values() if not torch.isfinite(norm)]
+                if broken:  # in all processes, since they share their gradients
                     name = first_broken_gradient(stage.modules) or f"all of {player.name} together"
-                    taken = stabilizer.sound({f"the gradient of {name}": norm}, clips, state.step)
+                    taken = stabilizer.sound({f"the gradient of {name}": broken[0]}, clips, state.step)
                     break
-                nn.utils.clip_grads_with_norm_(player.parameters, player.clip_norm, norm)
+                for name, together in player.clipped.items():
+                    nn.utils.clip_grads_with_norm_(together, player.clip_norm_at(state.step), norms[name])
                 for group, rate in zip(optimizer.param_groups, base_rates[player.name], strict=True):
                     group["lr"] = rate * factor
                 optimizer.step()
-                sums.add(said | {f"{player.name}.gradient_norm": float(norm)})
+                sums.add(said | {f"{player.name}.{name}": float(norm) for name, norm in norms.items()})
                 if stabilizer.spiked(player.name, said[f"{player.name}.total"], clips, state.step):
                     log.write("spike", state.step + 1, said)
             if taken:
@@ -214,6 +219,10 @@ def validate(
         fix="name a validation split with at least one clip",
     )
     return scores
+
+
+def gradient_norm(parameters: Sequence[nn.Parameter]) -> Tensor:
+    return nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
 
 
 def agreed(world: World, sound: list[bool]) -> bool:

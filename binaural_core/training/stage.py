@@ -41,10 +41,24 @@ class Player:
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 0.0
     from_step: int = 0  # sits out until then
+    clip_apart: Mapping[str, list[nn.Parameter]] = field(default_factory=dict)  # by name; empty: all clipped together
+    early_clip: tuple[float, int] | None = None  # (norm, until this step): clipped lower at the beginning
+    moments: Callable[[], dict[int, Any]] | None = (
+        None  # what a new run's optimizer begins with: AdamW's state by index
+    )
 
     @property
     def parameters(self) -> list[nn.Parameter]:
         return [p for group in self.groups for p in group["params"]]
+
+    @property
+    def clipped(self) -> Mapping[str, list[nn.Parameter]]:
+        """What is clipped together, by the name of its gradient's norm in the log."""
+        return {f"gradient_norm_{k}": v for k, v in self.clip_apart.items()} or {"gradient_norm": self.parameters}
+
+    def clip_norm_at(self, step: int) -> float:
+        norm, until = self.early_clip or (self.clip_norm, 0)
+        return norm if step < until else self.clip_norm
 
 
 @dataclass

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from binaural_core import checkpoint
-from binaural_core.errors import InputError
+from binaural_core.errors import InputError, need
 from binaural_core.training.distributed import World
 from binaural_core.training.ema import Ema
 from binaural_core.training.log import Log
@@ -147,6 +147,9 @@ class State:
 MAY_CHANGE = {"run.epochs", "run.log_steps", "run.checkpoint_steps", "run.validate_epochs", "run.keep_epochs"}
 MAY_CHANGE |= {"dataset.root", "run.workers", "run.device", "run.checkpoints", "run.patience", "run.spike"}
 MAY_CHANGE |= {"run.batch_size", "run.accumulate"}
+MAY_CHANGE |= {"start_from"}  # read at a run's beginning alone
+MAY_MOVE = {"audio_dir", "mel_pred_dir", "mel_pred_left_dir", "mel_pred_right_dir"}  # the same data in another folder
+MAY_MOVE |= {f"mel_{ear}_{split}_dir" for ear in ("left", "right") for split in ("train", "val")}
 
 
 def differences(old: Any, new: Any, path: str = "") -> set[str]:
@@ -154,4 +157,26 @@ def differences(old: Any, new: Any, path: str = "") -> set[str]:
     if isinstance(old, dict) and isinstance(new, dict):
         names = old.keys() | new.keys()
         return set().union(*(differences(old.get(n), new.get(n), f"{path}.{n}".lstrip(".")) for n in names))
-    return set() if old == new or path in MAY_CHANGE else {path}
+    same = old == new or path in MAY_CHANGE or (path in MAY_MOVE and None not in (old, new))
+    return set() if same else {path}
+
+
+def begin_with(optimizer: torch.optim.Optimizer, moments: dict[int, Any], name: str) -> None:
+    """Give a new AdamW the moments of an earlier one, parameter by parameter in their order; its settings stay its own.
+
+    moments : AdamW's state by index; empty where it never took a step. Raises InputError when they belong to other
+    parameters.
+    """
+    if not moments:
+        return
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    fits = len(moments) == len(parameters) and all(
+        moments[i]["exp_avg"].shape == p.shape for i, p in enumerate(parameters) if i in moments
+    )
+    need(
+        fits,
+        f"the optimizer of {name} was kept for other parameters ({len(moments)}, here {len(parameters)})",
+        why="its moments belong to the networks that it trained",
+        fix="start from a checkpoint of the same vocoder config and discriminators, or from the generator file alone",
+    )
+    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})

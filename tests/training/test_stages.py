@@ -1,29 +1,26 @@
-"""Both stages through the loop, at toy size: files, resume, what is hidden, and mels aligned to the frame."""
+"""Stage 1 through the loop, at toy size: files, resume, and what is hidden."""
 
 import io
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import soundfile
 import torch
 
-from binaural_core import InputError, checkpoint
-from binaural_core.audio import MelConfig, log_mel
+from binaural_core import InputError
+from binaural_core.audio import MelConfig
 from binaural_core.data.catalog import DatasetConfig, DatasetPart, open_clips
 from binaural_core.data.config import DataConfig
 from binaural_core.data.loading import Windows
-from binaural_core.data.mel_pairs import CONTEXT_FRAMES, MelPairs, collate_mels, read_mels, write_mels
 from binaural_core.data.rendered import RenderedConfig
 from binaural_core.data.sample import Sample, Sight, collate
 from binaural_core.data.scene_files import SceneFilesConfig, write_scenes
-from binaural_core.models.bigvgan import BigVGAN, BigVGANConfig
 from binaural_core.models.diffbinaural import DiffBinauralConfig
 from binaural_core.models.unet import UNetConfig
 from binaural_core.models.visual import VisualConfig
 from binaural_core.scene.casting import SceneConfig
 from binaural_core.seeds import numpy_stream, stream
-from binaural_core.training import annealing, stage1, stage2
+from binaural_core.training import stage1
 from binaural_core.training.run import RunConfig
 from binaural_core.training.stage import Draw
 
@@ -175,140 +172,6 @@ def test_a_mix_takes_its_parts_whole_or_by_their_shares(tmp_path):
     assert isinstance(stage1.windows(one(tmp_path).replace(dataset=shared), "val"), Windows)
     with pytest.raises(InputError, match="some parts of the mix have a share"):
         SCENES.replace(kind="mix", parts=[DatasetPart(share=1.0), DatasetPart()])
-
-
-# --- stage 2
-
-
-@dataclass(frozen=True)
-class NoiseClip:
-    """A clip of two different noises; the window from any start is a part of the whole."""
-
-    clip_id: str
-    duration_s: float = 2.0
-
-    def sound(self, start_s, duration_s, sample_rate_hz):
-        draw = numpy_stream(0, self.clip_id)
-        ears = 0.1 * draw.standard_normal((2, int(self.duration_s * sample_rate_hz))).astype(np.float32)
-        first, count = round(start_s * sample_rate_hz), round(duration_s * sample_rate_hz)
-        ears = ears[:, first : first + count]
-        return ears.mean(axis=0), ears
-
-    def look(self, times_s):
-        return []
-
-
-def true_mel_files(folder, clip, start_s, shift_samples=0, frames=80):
-    _, wave_EN = clip.sound(start_s + shift_samples / RATE, frames * HOP / RATE, RATE)
-    write_mels(folder, "train", clip.clip_id, start_s, log_mel(wave_EN, MEL).numpy())
-
-
-def misfit(folder, clip) -> float:
-    """Mean difference of the stored mel and the mel of the segment it is paired with."""
-    pairs = MelPairs([clip], MEL, frames=24, seed=0, rounds=4, predicted_dir=folder)
-    some = collate_mels([pairs[i] for i in range(4)], HOP)
-    true_BMF = log_mel(some.context_BEN.flatten(0, 1), MEL)[:, :, CONTEXT_FRAMES:-CONTEXT_FRAMES]
-    return float((true_BMF - some.predicted_BEMF.flatten(0, 1)).abs().mean())
-
-
-def test_predicted_mels_are_aligned_to_the_frame_and_carry_the_gain(tmp_path):
-    clip = NoiseClip("noise_a")
-    true_mel_files(tmp_path / "right", clip, 0.25)
-    true_mel_files(tmp_path / "late", clip, 0.25, shift_samples=HOP)
-    assert misfit(tmp_path / "right", clip) < 1e-3
-    assert misfit(tmp_path / "late", clip) > 0.2
-    pairs = MelPairs([clip], MEL, frames=24, seed=0, predicted_dir=tmp_path / "right")
-    _, _, _, wave_EN, _ = pairs[0]
-    assert np.abs(wave_EN).max() == pytest.approx(0.95, abs=1e-5)  # one gain, the louder ear's peak
-    varied = MelPairs([clip], MEL, frames=24, seed=0, rounds=8, predicted_dir=tmp_path / "right", peak=(0.05, 0.5))
-    peaks = [np.abs(varied[i][3]).max() for i in range(8)]
-    assert 0.05 <= min(peaks) < 0.2 < max(peaks) <= 0.5
-
-
-def test_segments_longer_than_the_predicted_windows_are_refused(tmp_path):
-    true_mel_files(tmp_path, NoiseClip("a"), 0.0, frames=26)
-    with pytest.raises(InputError, match="the predicted mels of a have 26 frames"):
-        MelPairs([NoiseClip("a")], MEL, frames=24, seed=0, predicted_dir=tmp_path)[0]
-
-
-def test_broken_or_missing_mel_files_are_named(tmp_path):
-    with pytest.raises(InputError, match="holds no predicted mels"):
-        MelPairs([NoiseClip("a")], MEL, frames=24, seed=0, predicted_dir=tmp_path)
-    true_mel_files(tmp_path, NoiseClip("a"), 0.0)
-    (tmp_path / "right" / "train" / "a_0.00_right.npy").write_bytes(b"no array")
-    with pytest.raises(InputError, match=r"a_0\.00_right\.npy cannot be read"):
-        read_mels(tmp_path, "train", "a", 0.0)
-
-
-TINY = {
-    "resblock": "2", "upsample_rates": [8, 8, 2, 2], "upsample_kernel_sizes": [16, 16, 4, 4],
-    "upsample_initial_channel": 16, "resblock_kernel_sizes": [3], "resblock_dilation_sizes": [[1]],
-    "activation": "snakebeta", "snake_logscale": True, "num_mels": 80, "n_fft": 1024, "hop_size": 256,
-    "win_size": 1024, "sampling_rate": 22050, "segment_size": 6144, "learning_rate": 1e-3, "freeze_step": 2,
-    "mpd_reshapes": [2], "resolutions": [[512, 128, 512]], "discriminator_channel_mult": 0.0625,
-}  # fmt: skip
-
-
-def two(folder, **changes) -> stage2.Stage2Config:
-    config = BigVGANConfig.from_public(TINY).save_json(folder / "tiny.json")
-    settings = RUN | {"epochs": 2} | {k: v for k, v in changes.items() if k in ("epochs", "keep_epochs")}
-    others = {k: v for k, v in changes.items() if k not in settings}
-    run = RunConfig(id="two", checkpoints=str(folder), decay_epochs=0, **settings)
-    return stage2.Stage2Config(vocoder=str(config), dataset=SCENES, run=run, rounds=2, **others)
-
-
-def test_stage2_leaves_public_checkpoints_that_load(tmp_path):
-    stage, result = stage2.train(two(tmp_path, keep_epochs=1), progress=False)
-    names = sorted(p.name for p in result.folder.iterdir() if p.name[:2] in ("g_", "do"))
-    assert names == ["do_00000004", "do_00000008", "g_00000004", "g_00000008", "g_best"]  # kept, latest, best
-    config = BigVGANConfig.from_json(result.folder / "config.json")
-    loaded = BigVGAN.from_checkpoint(result.folder / "g_00000008", config)
-    mel_BMF = torch.randn(1, 80, 5, generator=stream(0, "mel"))
-    torch.testing.assert_close(loaded(mel_BMF), stage.generator(mel_BMF))
-    others = checkpoint.load(result.folder / "do_00000008")
-    assert set(others) == {"mpd", "mrd", "optim_g", "optim_d", "steps", "epoch"}
-    assert others["steps"] == 8
-    steps = [row["step"] for row in result.rows if "discriminators.total" in row]
-    assert steps == [3, 4, 5, 6, 7, 8]  # freeze_step 2: the mel loss alone
-
-
-def test_stage2_resumes_to_the_last_digit(tmp_path, monkeypatch):
-    for room in ("a", "b"):
-        (tmp_path / room).mkdir()
-    _, unbroken = stage2.train(two(tmp_path / "a"), progress=False)
-    real = stage2.Stage2.judge_loss
-
-    def killed(self, work):
-        raise Stop
-
-    monkeypatch.setattr(stage2.Stage2, "judge_loss", killed)
-    with pytest.raises(Stop):
-        stage2.train(two(tmp_path / "b"), progress=False)
-    monkeypatch.setattr(stage2.Stage2, "judge_loss", real)
-    _, resumed = stage2.train(two(tmp_path / "b"), progress=False)
-    assert resumed.rows == unbroken.rows
-
-
-def test_the_vocoder_hears_predicted_mels_as_often_as_the_schedule_says(tmp_path):
-    config = two(tmp_path, epochs=10).replace(mel_pred_dir="somewhere", use_scheduled_sampling=True, schedule="linear")
-    stage = stage2.Stage2(config, steps_per_epoch=4)
-    assert [stage.prediction_share(step) for step in (0, 20, 39)] == pytest.approx([0.0, 0.4, 0.72])
-    assert stage2.Stage2(two(tmp_path), 4).prediction_share(20) == 0
-    waves = 0.1 * torch.randn(1, 2, 28 * HOP, generator=stream(0, "w"))
-    some = collate_mels([("a", 0, 1.0, waves[0].numpy(), np.full((2, 80, 24), -5.0, np.float32))], HOP)
-    heard = [stage.prepare(some, Draw(0, epoch, (0,)), 20).fake_B1N for epoch in range(60)]
-    from_prediction = stage.generator(torch.full((2, 80, 24), -5.0))
-    share = np.mean([torch.equal(h, from_prediction) for h in heard])
-    assert 0.2 < share < 0.6
-    with pytest.raises(InputError, match="without predicted mels"):
-        two(tmp_path, use_scheduled_sampling=True)
-
-
-def test_schedules_at_their_corners():
-    assert [annealing.piecewise(e) for e in (0, 100, 200, 500, 1000, 5000)] == pytest.approx(
-        [0, 0.1, 0.2, 0.5, 0.8, 0.8]
-    )
-    assert [annealing.linear(e, 50) for e in (0, 25, 50, 100)] == pytest.approx([0, 0.4, 0.8, 0.8])
 
 
 def test_where_a_data_set_knows_no_objects_training_finds_them(tmp_path):
