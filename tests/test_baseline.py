@@ -68,6 +68,15 @@ def test_a_mask_of_zeros_is_the_mono_copy_and_silence_stays_silent():
     assert np.abs(made).max() == 0
 
 
+@pytest.mark.parametrize("samples", [1, 2, 13, 5001])
+def test_no_sample_is_lost_where_both_ways_are_rounded(samples):
+    mono = np.full(samples, 0.1, np.float32)
+    for rate_hz in (22_050, 48_000):
+        made = built().binauralize(mono, rate_hz)
+        assert made.shape == (2, samples)
+        np.testing.assert_allclose(made.mean(axis=0), mono, atol=1e-6)
+
+
 def test_above_the_networks_band_both_ears_are_the_mono():
     rate_hz = 44_100
     high = (0.1 * np.sin(2 * np.pi * 12_000 / rate_hz * np.arange(rate_hz)) * np.hanning(rate_hz)).astype(np.float32)
@@ -126,11 +135,12 @@ def test_eyes_hold_what_the_network_was_trained_with():
     seen = built("positions").eyes(1.0, positions=place).sight([0.5])
     assert seen.positions_LO3[0, 0].tolist() == place.tolist()
     assert seen.mask_LO.tolist() == [[False, True]]
-    seen = built("both").eyes(1.0, frames=frames, positions=place).sight([0.1, 0.5])
+    moving = np.stack([[place], [place + 10]])
+    seen = built("both").eyes(1.0, frames=frames, positions=moving).sight([0.1, 0.5])
     assert seen.crops_LOCHW.shape == (2, 3, 3, 32, 64)
     red = seen.crops_LOCHW[0, 0, 0]
     assert red[:, :30].min() > 1 > 0 > red[:, 34:].max()
-    assert seen.positions_LO3[1, 1].tolist() == place.tolist()
+    assert seen.positions_LO3[:, 1].tolist() == moving[:, 0].tolist()
     assert np.isnan(seen.positions_LO3[:, 0]).all()
     assert seen.mask_LO.tolist() == [[False, False, True]] * 2
 

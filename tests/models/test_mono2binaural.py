@@ -175,6 +175,8 @@ def test_objects_count_in_any_order_and_only_where_they_are(shown, first):
     torch.testing.assert_close(turned, made, atol=1e-6, rtol=1e-5)
     seen[1][0, 0, 3] = seen[2][0, 0, 3] = torch.nan
     torch.testing.assert_close(net(spectrum, *seen).detach(), made)
+    fewer = [seen[0], *(x[:, :, :3] for x in seen[1:])]
+    torch.testing.assert_close(net(spectrum, *fewer).detach(), made, atol=1e-6, rtol=1e-5)
     moved = [x.clone() for x in seen]
     moved[2][0, 0, first] += 20
     assert float((net(spectrum, *moved).detach() - made).abs().max()) > 1e-6

@@ -95,6 +95,16 @@ def test_the_loss_of_one_batch_falls_whatever_it_sees(tmp_path, sight):
     assert losses[-1] < 0.8 * losses[0]
 
 
+@pytest.mark.parametrize("sight", SEES)
+def test_every_weight_learns_at_the_rate_of_its_part(tmp_path, sight):
+    stage = Mono2BinauralStage(one(tmp_path, sight))
+    rates = {id(p): group["lr"] for group in stage.players[0].groups for p in group["params"]}
+    assert len(rates) == sum(len(group["params"]) for group in stage.players[0].groups)
+    for name, parameter in stage.model.named_parameters():
+        assert rates.pop(id(parameter)) == (1e-4 if name.startswith("picture.encoder") else 0.01), name
+    assert not rates
+
+
 def test_a_mask_of_zeros_is_a_part_of_one_of_the_mono_copy(tmp_path):
     stage = Mono2BinauralStage(one(tmp_path))
     torch.nn.init.zeros_(stage.model.unet.out.weight)
