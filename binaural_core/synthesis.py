@@ -148,7 +148,6 @@ def synthesize(
                         mono_N = sounds.read(recording, stretch)
                         pieces.append((recording, stretch, mel_EMF, mono_N))
                     except InputError as error:
-                        writers.abandon(recording)
                         over(recording.name, error)
             for (recording, stretch, *_), wave_EN in zip(pieces, _waves(vocoder, pieces, device), strict=True):
                 if writers.write(recording, stretch, wave_EN):
@@ -294,10 +293,6 @@ class _Writers:
             self.open.pop(name).__exit__(None, None, None)
             return True
         return False
-
-    def abandon(self, recording: StoredMels) -> None:
-        if writer := self.open.pop(recording.name, None):
-            writer.__exit__(InputError, None, None)
 
     def __enter__(self) -> Self:
         return self

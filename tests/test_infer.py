@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tracemalloc
 import warnings
 from pathlib import Path
 
@@ -177,7 +178,11 @@ def test_ten_minutes_are_never_held_at_once(vocoder, tmp_path, monkeypatch):
 
     counted = Counted(vocoder.generator, MEL)
     monkeypatch.setattr(synthesis.AudioWriter, "write", lambda self, wave_EN: written.append(wave_EN.shape[1]))
+    tracemalloc.start()
     synthesize(mel_files(tmp_path / "mels", MEL), tmp_path / "out", counted, batch_size=2)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < 80 * frames * 4 / 2  # half a file of one ear
     most = 2 * 2 * (synthesis.SPAN_FRAMES + 2 * counted.context_frames + synthesis.LIKE_FRAMES)
     assert max(given) <= most < frames / 10
     assert max(written) <= synthesis.SPAN_FRAMES * HOP
@@ -292,7 +297,7 @@ def test_a_file_that_goes_while_it_is_read_leaves_nothing_behind(vocoder, tmp_pa
 
 def test_a_stop_leaves_nothing_half_written_and_the_next_run_goes_on(vocoder, tmp_path, monkeypatch):
     monkeypatch.setattr(synthesis.stretches, "__defaults__", (100,))
-    store(tmp_path / "mels", "one", drawn(150, 1))
+    store(tmp_path / "mels", "one", drawn(280, 1))
     store(tmp_path / "mels", "two", drawn(280, 2))
     recorder = Recorder(vocoder.generator, monkeypatch)
 
@@ -301,7 +306,7 @@ def test_a_stop_leaves_nothing_half_written_and_the_next_run_goes_on(vocoder, tm
 
     found = mel_files(tmp_path / "mels", MEL)
     with pytest.raises(KeyboardInterrupt):
-        synthesize(found, tmp_path / "out", vocoder, batch_size=3, on_clip=stop)
+        synthesize(found, tmp_path / "out", vocoder, batch_size=2, on_clip=stop)  # while "two" is begun
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["one.wav"]
     stretches_before = sum(shape[0] // 2 for shape in recorder.shapes)
     assert len(synthesize(found, tmp_path / "out", vocoder)) == 2
@@ -355,11 +360,13 @@ def cut_windows(out: Path, video_id: str, wave_EN: np.ndarray, starts_s, split: 
         write_mels(out, split, video_id, start_s, mel_of(wave_EN[:, first : first + WINDOW * HOP]))
 
 
-def test_a_steady_mel_comes_back_from_its_windows_whatever_their_starts(tmp_path):
-    for start_s in (0.0, 0.5, 0.92, 0.93, 1.4, 2.07):
+@pytest.mark.parametrize("starts_s", [(0.0, 0.5, 0.92, 0.93, 1.4, 2.07), (0.0, 0.93, 1.86, 2.79), (0.01, 0.02)])
+def test_a_steady_mel_comes_back_from_its_windows_whatever_their_starts(tmp_path, starts_s):
+    """Windows that lie 0.93 s apart leave a tenth of a frame between them, which is no gap."""
+    for start_s in starts_s:
         write_mels(tmp_path, "val", "steady", start_s, np.full((2, 80, WINDOW), -3.0))
     (recording,) = mel_windows(tmp_path, MEL).recordings
-    assert recording.samples == round(2.07 * RATE) + WINDOW * HOP
+    assert recording.samples == round(starts_s[-1] * RATE) + WINDOW * HOP
     assert recording.frames == -(-recording.samples // HOP)
     assert not list(recording.gaps())
     np.testing.assert_allclose(recording.read(0, recording.frames), -3.0, atol=1e-6)
@@ -597,6 +604,20 @@ def test_what_stage_1_wrote_becomes_recordings_on_the_command_line(tmp_path, cap
     assert np.abs(heard(tmp_path / "a" / "one.wav") - expected_EN[:, : recording.samples]).max() <= STEP_16
     assert heard(tmp_path / "b" / "one.wav").shape == (2, recording.samples)
     assert "1/1 one" in capsys.readouterr().out
+
+
+def test_what_is_told_of_mels_is_passed_on(tmp_path, monkeypatch):
+    told = {}
+    monkeypatch.setattr(synthesis, "open_vocoder", lambda mode, **k: told.update(k, mode=mode) or MonoPhase(MEL))
+    monkeypatch.setattr(synthesis, "synthesize", lambda found, out, vocoder, **k: told.update(k, out=out) or [])
+    store(tmp_path, "one", drawn(10))
+    more = "--out o --vocoder g --vocoder_config c --weights w --stage2 bigvgan --bf16 --audio_dir a --batch_size 7"
+    assert cli.main(["infer", "--mels", str(tmp_path), "--device", "cpu", *more.split()]) == 0
+    assert told.pop("on_clip")
+    assert told == {
+        "mode": "bigvgan", "weights": "w", "vocoder": "g", "vocoder_config": "c", "device": "cpu", "bf16": True,
+        "out": "o", "audio_dir": "a", "batch_size": 7,
+    }  # fmt: skip
 
 
 def test_the_whole_way_is_unchanged(tmp_path, monkeypatch):

@@ -90,11 +90,10 @@ class MelWindows:
             at_F = np.arange(low, high) - window.first
             inside = (at_F > -1) & (at_F < window.frames)
             if inside.any():
-                weight = np.minimum(
-                    at_F[inside] + 1, window.frames - at_F[inside]
-                )  # the middle of a window counts most
+                at_F = at_F[inside]
+                weight = np.minimum(at_F + 1, window.frames - at_F)  # the middle of a window counts most
                 mel_EMW = _both([_open(path, self.bands) for path in window.paths])
-                sum_EMF[..., inside] += weight * _between(mel_EMW, at_F[inside])
+                sum_EMF[..., inside] += weight * _between(mel_EMW, at_F)
                 weight_F[inside] += weight
         heard = weight_F > 0
         sum_EMF[..., heard] /= weight_F[heard]
