@@ -241,8 +241,12 @@ class MelPairs:
             fix="choose longer clips or a smaller segment (segment_size in the vocoder's config)",
         )
         if self.stores and len(self.windows) < len(there):
-            warnings.warn(f"{len(there) - len(self.windows)} windows end after their recordings", stacklevel=2)
-        self.check_stores()
+            warnings.warn(
+                f"{len(there) - len(self.windows)} windows are left out: their recordings end too early or cannot be read",
+                stacklevel=2,
+            )
+        if self.stores:
+            self.check_stores()
 
     def __len__(self) -> int:
         return len(self.windows) * self.rounds
@@ -292,8 +296,8 @@ class MelPairs:
                 why=f"a segment takes {length} with its surroundings",
                 fix="lower segment_size in the vocoder's config, or write mels of longer windows",
             )
-            heard = int((clip.duration_s - window.start_s) * rate / hop + 1e-6)  # a window may go on behind the end
-            offset = int(draw.integers(CONTEXT_FRAMES, min(stored, heard) - self.frames - CONTEXT_FRAMES + 1))
+            last = min(stored, self._heard(window)) - self.frames - CONTEXT_FRAMES
+            offset = int(draw.integers(CONTEXT_FRAMES, last + 1))
             mels = {kind: mel_EMF[:, :, offset : offset + self.frames] for kind, mel_EMF in mels.items()}
             until_EN = both_ears(clip, window.start_s, (offset + self.frames + CONTEXT_FRAMES) * hop, rate)
             wave_EN = until_EN[:, (offset - CONTEXT_FRAMES) * hop :]
@@ -308,30 +312,40 @@ class MelPairs:
         return float(np.exp(draw.uniform(*np.log(self.peak)))) / loudest
 
     def check_stores(self) -> None:
-        """Raise InputError where stored mels are of another kind, or of another sound, than the recordings they name."""
+        """Raise InputError where stored mels are of another kind, or of another sound, than the recordings they name.
+
+        Some windows are looked at, evenly over all; a single one that cannot be read is training's business.
+        """
         some = [self.windows[int(i)] for i in np.linspace(0, len(self.windows) - 1, min(CHECKED, len(self.windows)))]
-        for number, store in enumerate(self.stores):
-            misfits = [m for window in some if (m := self._misfit(window, number)) is not None]
-            misfit = float(np.median(misfits)) if misfits else 0.0
+        misfits: list[list[float]] = []
+        failure = None
+        for window in some:
+            try:
+                self._segment(window, 0, numpy_stream(self.seed, "check"))
+                misfits.append([self._misfit(window, number) for number in range(len(self.stores))])
+            except InputError as error:
+                failure = error
+        if not misfits and failure is not None:
+            raise failure
+        for store, misfit in zip(self.stores, np.median(misfits, axis=0), strict=True):
             need(
                 misfit <= FITS[store.kind],
                 f"the {store.kind} mels in {store.folders[0].parent} do not fit their sound: {misfit:.1f} apart on average",
-                why="they are of another scale (this is the natural log of mel magnitudes), of other mel settings, of other"
-                " recordings, of other starts, or of the other ear",
+                why="they are of another scale (this is the natural log of mel magnitudes), of sound at another level, of"
+                " other mel settings, of other recordings, or of other starts",
                 fix="write them with this package (`binaural mels`, or binaural_core.audio.log_mel), or check the folders",
             )
 
-    def _misfit(self, window: _Window, store: int) -> float | None:
-        """Mean absolute difference of a window's stored mel and its sound's; None where it cannot be read."""
-        hop, rate = self.mel.hop_samples, self.mel.sample_rate_hz
-        try:
-            mel_EMF = self.stores[store].read(window.stems[store], self.mel.n_mels)
-            heard = int((window.clip.duration_s - window.start_s) * rate / hop + 1e-6)
-            wave_EN = both_ears(window.clip, window.start_s, min(mel_EMF.shape[2], heard) * hop, rate)
-        except InputError:
-            return None  # training says it, or leaves it out
-        true_EMF = log_mel(wave_EN, self.mel).numpy()
-        return float(np.abs(mel_EMF[:, :, : true_EMF.shape[2]] - true_EMF).mean())
+    def _misfit(self, window: _Window, store: int) -> float:
+        """Mean absolute difference of a window's stored mel and its sound's."""
+        mel_EMF = self.stores[store].read(window.stems[store], self.mel.n_mels)
+        hop, frames = self.mel.hop_samples, min(mel_EMF.shape[2], self._heard(window))
+        true_EMF = log_mel(both_ears(window.clip, window.start_s, frames * hop, self.mel.sample_rate_hz), self.mel)
+        return float(np.abs(mel_EMF[:, :, :frames] - true_EMF.numpy()).mean())
+
+    def _heard(self, window: _Window) -> int:
+        """Frames from a window's start to its recording's end, behind which the window may go on."""
+        return int((window.clip.duration_s - window.start_s) * self.mel.sample_rate_hz / self.mel.hop_samples + 1e-6)
 
     def _say_once(self, message: str) -> None:
         if message not in self._said:

@@ -15,7 +15,11 @@ from binaural_core.data.mel_pairs import CONTEXT_FRAMES, Segment, collate_mels, 
 from binaural_core.data.recording import RecordingClip
 from binaural_core.data.rendered import RenderedConfig
 from binaural_core.models.bigvgan import BigVGAN, BigVGANConfig
-from binaural_core.models.discriminators import MultiPeriodDiscriminator, MultiResolutionDiscriminator
+from binaural_core.models.discriminators import (
+    MultiPeriodDiscriminator,
+    MultiResolutionDiscriminator,
+    MultiScaleSubbandCQTDiscriminator,
+)
 from binaural_core.models.vocoder_losses import generator_losses
 from binaural_core.places import data_samples
 from binaural_core.scene.casting import SceneConfig
@@ -24,6 +28,7 @@ from binaural_core.training import annealing, segments, stage2
 from binaural_core.training.distributed import launch
 from binaural_core.training.run import RunConfig
 from binaural_core.training.stage import Draw
+from binaural_core.training.state import begin_with, differences
 from binaural_core.training.vocoder_start import find_start
 
 RATE, HOP = 22_050, 256
@@ -286,6 +291,16 @@ def test_the_discriminators_are_clipped_apart(tmp_path):
         assert result.rows[0][f"discriminators.gradient_norm_{name}"] > 1e-3
 
 
+def test_the_second_discriminators_are_those_that_the_vocoders_config_asks_for(tmp_path):
+    pytest.importorskip("nnAudio")
+    small = {"cqtd_bins_per_octaves": [12], "cqtd_n_octaves": [4], "cqtd_hop_lengths": [512]}
+    stage = stage2.Stage2(config_in(tmp_path, vocoder=small | {"use_cqtd_instead_of_mrd": True}), 4)
+    assert isinstance(stage.judges["mrd"], MultiScaleSubbandCQTDiscriminator)
+    assert set(stage.judge_loss(stage.prepare(noise_batch(), Draw(0, 0, (0,)), 3))) == {"mrd", "mpd", "total"}
+    assert isinstance(stage2.Stage2(config_in(tmp_path), 4).judges["mrd"], MultiResolutionDiscriminator)
+    assert set(stage2.Stage2(config_in(tmp_path, discriminators=("mpd",)), 4).judges) == {"mpd"}
+
+
 @pytest.mark.parametrize(("until", "norm"), [(1, 1e-4), (0, 1e-2)])
 def test_gradients_are_clipped_lower_in_the_beginning(tmp_path, until, norm):
     early = {"early_clip_norm": 1e-4, "early_clip_steps": until, "vocoder": {"clip_grad_norm": 1e-2}}
@@ -370,6 +385,28 @@ def test_discriminators_of_another_kind_are_refused(tmp_path, first):
     config = config_in(tmp_path, vocoder={"resolutions": [[512, 128, 512], [256, 64, 256]]})
     with pytest.raises(InputError, match=r"weights of mrd from .* do not fit"):
         stage2.Stage2(config, 4, start=find_start(first[1].folder / "g_00000008"))
+
+
+def test_moments_of_other_parameters_are_refused():
+    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(3)), torch.nn.Parameter(torch.zeros(2))])
+    fitting = {
+        i: {"step": torch.tensor(5.0), "exp_avg": torch.ones(n), "exp_avg_sq": torch.ones(n)}
+        for i, n in ((0, 3), (1, 2))
+    }
+    begin_with(optimizer, {}, "generator")
+    assert not optimizer.state
+    begin_with(optimizer, fitting, "generator")
+    assert [float(state["exp_avg"].sum()) for state in optimizer.state.values()] == [3, 2]
+    for other in ({0: fitting[0]}, {0: fitting[1], 1: fitting[0]}):
+        with pytest.raises(InputError, match="the optimizer of generator was kept for other parameters"):
+            begin_with(optimizer, other, "generator")
+
+
+def test_a_run_goes_on_where_its_data_moved_but_not_with_other_data():
+    here, there = {"audio_dir": "a", "mel_left_val_dir": "m"}, {"audio_dir": "b", "mel_left_val_dir": "n"}
+    assert differences(here, there) == set()
+    assert differences(here, here | {"audio_dir": None}) == {"audio_dir"}
+    assert differences(here | {"schedule": "linear"}, here | {"schedule": "piecewise"}) == {"schedule"}
 
 
 # --- validation
