@@ -47,6 +47,9 @@ class ABXResult(NamedTuple):
 def abx(correct: int, trials: int, *, level: float = 0.95) -> ABXResult:
     """The exact binomial test against guessing, the share's interval, and d' by both models of the observer.
 
+    Trials of several listeners may be added up to ask whether these listeners hear a difference; what the share is among
+    others needs one result per listener.
+
     >>> round(abx(12, 16).p_value, 4)
     0.0384
     """

@@ -33,8 +33,7 @@ def pesq(
     Resampled by soxr (`binaural_core.audio.resample`) to 16 kHz for the wide band (ITU-T P.862.2) and to 8 kHz for the
     narrow one (P.862.1); then the ITU's program as the package `pesq` ships it, which takes both at their joint peak. It
     aligns times and levels itself: a common gain, a delay or an inverted sign costs nothing. Sounds longer than
-    `PESQ_LONGEST_S` are judged in equal pieces that are no longer, and averaged. Takes about as long as a tenth of the
-    sound. NaN under a quarter of a second.
+    `PESQ_LONGEST_S` are judged in equal pieces that are no longer, and averaged. NaN under a quarter of a second.
     """
     from pesq import PesqError
     from pesq import pesq as itu_pesq

@@ -227,9 +227,10 @@ def test_a_made_up_head_of_delays_alone():
     for lag in (-7, 0, 4):
         wave_EN = np.stack([plain, np.roll(plain, lag)])
         np.testing.assert_allclose(made_up.azimuths(wave_EN, RATE_HZ).azimuth_deg_T, 10 * lag, atol=0.2)
-    halfway = np.fft.irfft(np.fft.rfft(plain) * np.exp(-2j * np.pi * np.fft.rfftfreq(len(plain)) * 2.5), len(plain))
-    found = made_up.azimuths(np.stack([plain, halfway]), RATE_HZ)
-    np.testing.assert_allclose(found.azimuth_deg_T, 25, atol=0.3)
+    for lag in (2.5, 2.545, -4.86):  # between the head's directions, and between the steps of one degree
+        turn_K = np.exp(-2j * np.pi * np.fft.rfftfreq(len(plain)) * lag)
+        wave_EN = np.stack([plain, np.fft.irfft(np.fft.rfft(plain) * turn_K, len(plain))])
+        np.testing.assert_allclose(made_up.azimuths(wave_EN, RATE_HZ).azimuth_deg_T, 10 * lag, atol=0.15)
 
 
 def test_what_a_matcher_does_not_take():

@@ -170,6 +170,7 @@ def test_the_inside_is_float64():
         (np.fft.fft(noise()), noise(), RATE_HZ, "complex128"),
         (torch.zeros(2, 99, dtype=torch.complex64), torch.zeros(2, 99), RATE_HZ, "complex64"),
         (noise(), (noise() * 32768).astype(np.int16), RATE_HZ, "divide 16-bit samples by 32768"),
+        (noise(), np.full((2, RATE_HZ), 255, np.uint8), RATE_HZ, "uint8 samples up to 255"),
         ([[0.0, 1.0], [0.0]], noise(), RATE_HZ, "no array"),
         (["left.wav", "right.wav"], noise(), RATE_HZ, "real numbers"),
         (noise(), noise(), 22.05, "sample rate is 22.05"),
