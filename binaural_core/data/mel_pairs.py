@@ -294,7 +294,7 @@ class MelPairs:
                 stored >= length,
                 f"the {' and '.join(mels)} mels of {clip.clip_id} have {stored} frames",
                 why=f"a segment takes {length} with its surroundings",
-                fix="lower segment_size in the vocoder's config, or write mels of longer windows",
+                fix="lower segment_size in the vocoder's config (or validation_frames), or write mels of longer windows",
             )
             last = min(stored, self._heard(window)) - self.frames - CONTEXT_FRAMES
             offset = int(draw.integers(CONTEXT_FRAMES, last + 1))

@@ -40,7 +40,8 @@ class Start:
         """Put the kept weights into those of the discriminators that the file has."""
         kept = checkpoint.load(self.others) if self.others else {}
         for name in judges.keys() & kept.keys():
-            fixed = dict(judges[name].named_buffers())  # numbers that a file may leave out
+            buffers, own = dict(judges[name].named_buffers()), judges[name].state_dict()
+            fixed = {key: own[key] for key in own.keys() & buffers.keys()}  # numbers that a file may leave out
             checkpoint.load_into(judges[name], fixed | kept[name], name=f"{name} from {self.others}")
 
     def moments(self, optimizer: str, judges: dict[str, Discriminators]) -> dict[int, Any]:

@@ -185,6 +185,34 @@ def test_reading_ahead_gives_the_same_batches(tmp_path, recordings):
         assert len(alone) == 2 - start
 
 
+def test_every_epoch_hears_other_parts_of_the_windows_in_another_order(tmp_path, recordings):
+    data = segments.SegmentData(sampled(tmp_path, recordings))
+    epochs = [list(data.training(epoch, 0)) for epoch in range(4)]
+    orders = [tuple(clip for batch in epoch for clip in batch.clip_ids) for epoch in epochs]
+    assert all(sorted(order) == ["clip0", "clip1", "clip2", "clip3"] for order in orders)
+    assert len(set(orders)) > 1
+    heard = [
+        {clip: gain for b in epoch for clip, gain in zip(b.clip_ids, b.gain_B.tolist(), strict=True)}
+        for epoch in epochs
+    ]
+    assert len({tuple(sorted(gains.items())) for gains in heard}) == 4
+
+
+def test_a_step_whose_sound_is_not_finite_is_named_and_skipped(tmp_path, recordings, monkeypatch, caplog):
+    forward, steps = BigVGAN.forward, itertools.count()
+
+    def poisoned(self, mel_BMF):
+        wave_B1N = forward(self, mel_BMF)
+        return wave_B1N * torch.nan if next(steps) == 1 else wave_B1N
+
+    monkeypatch.setattr(BigVGAN, "forward", poisoned)
+    config = sampled(tmp_path, recordings, vocoder={"freeze_step": 0}, epochs=2)
+    stage, result = stage2.train(config, progress=False)
+    assert (result.steps, result.skipped) == (4, 1)
+    assert "step 1 skipped: the generated sound is not finite (clips clip" in caplog.text
+    assert all(torch.isfinite(p).all() for module in stage.modules.values() for p in module.parameters())
+
+
 def test_true_mels_from_folders_are_heard_and_the_split_is_theirs(tmp_path, recordings):
     config = config_in(tmp_path, audio_dir=str(recordings / "wav"), **true_folders(recordings))
     data = segments.SegmentData(config)
@@ -397,6 +425,7 @@ def test_moments_of_other_parameters_are_refused():
     assert not optimizer.state
     begin_with(optimizer, fitting, "generator")
     assert [float(state["exp_avg"].sum()) for state in optimizer.state.values()] == [3, 2]
+    assert (optimizer.param_groups[0]["lr"], optimizer.param_groups[0]["betas"]) == (1e-3, (0.9, 0.999))  # its own
     for other in ({0: fitting[0]}, {0: fitting[1], 1: fitting[0]}):
         with pytest.raises(InputError, match="the optimizer of generator was kept for other parameters"):
             begin_with(optimizer, other, "generator")
