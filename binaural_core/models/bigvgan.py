@@ -15,9 +15,11 @@ from torch import Tensor, nn
 
 from binaural_core import checkpoint
 from binaural_core.errors import need
-from binaural_core.models import weight_norm
+from binaural_core.models import kernels, weight_norm
 from binaural_core.models.alias_free import AliasFree, Snake, SnakeBeta
 from binaural_core.models.bigvgan_config import BigVGANConfig
+from binaural_core.models.kernels.cook_toom import LONGEST
+from binaural_core.models.kernels.packed import PackedBigVGAN
 from binaural_core.models.weight_norm import Conv1d, ConvTranspose1d
 from binaural_core.shapes import check
 
@@ -70,7 +72,9 @@ class SingleBlock(nn.Module):
 class BigVGAN(nn.Module):
     """Log-mel (B, M, F) of `BigVGANConfig.mel` to wave (B, 1, F * hop_size) in [-1, 1].
 
-    New networks are weight-normed, for training; `remove_weight_norm` makes inference faster.
+    New networks are weight-normed, for training; `remove_weight_norm` makes inference faster. In ``eval`` and without
+    gradients a CPU computes with packed layers (`kernels`), prepared at the first call; they take about three times the
+    memory of the weights.
     """
 
     def __init__(self, config: BigVGANConfig):
@@ -90,6 +94,7 @@ class BigVGAN(nn.Module):
         self.conv_post = Conv1d(channels, 1, LAST_KERNEL, padding=LAST_KERNEL // 2, bias=config.use_bias_at_final)
         self._centre_first_layer()
         weight_norm.split(self)
+        self._packed: tuple[list[tuple[int, int]], PackedBigVGAN] | None = None
 
     @torch.no_grad()
     def _centre_first_layer(self) -> None:
@@ -100,6 +105,8 @@ class BigVGAN(nn.Module):
     def forward(self, mel_BMF: Tensor) -> Tensor:
         """Wave (B, 1, N), N = F * hop_size. Any F from 1 on. Raises InputError for another number of mel bands."""
         check(mel_BMF, f"B {self.config.num_mels} F", "mel")
+        if self._can_be_packed(mel_BMF):
+            return self._up_to_date()(mel_BMF)
         x_BCN = self.conv_pre(mel_BMF)
         per_stage = len(self.config.resblock_kernel_sizes)
         for stage, (widen,) in enumerate(self.ups):
@@ -111,6 +118,27 @@ class BigVGAN(nn.Module):
             x_BCN = total_BCN / per_stage
         wave_B1N = self.conv_post(self.activation_post(x_BCN))
         return torch.tanh(wave_B1N) if self.config.use_tanh_at_final else wave_B1N.clamp(-1, 1)
+
+    def _can_be_packed(self, mel_BMF: Tensor) -> bool:
+        """Inference in float32 on the CPU with compiled kernels, and no filter too long for them."""
+        return (
+            not self.training
+            and not (torch.is_grad_enabled() and any(p.requires_grad for p in (mel_BMF, *self.parameters())))
+            and mel_BMF.device.type == "cpu"
+            and mel_BMF.dtype == self.conv_pre.bias.dtype == torch.float32
+            and not torch.is_autocast_enabled("cpu")
+            and max(self.config.resblock_kernel_sizes) <= LONGEST
+            and 0 not in mel_BMF.shape
+            and kernels.way_for(mel_BMF) == "fused"
+        )
+
+    def _up_to_date(self) -> PackedBigVGAN:
+        """The packed layers of the weights as they are now; packed anew when any of them was changed."""
+        state = [(t.data_ptr(), t._version) for t in (*self.parameters(), *self.buffers())]
+        if self._packed is None or self._packed[0] != state:
+            self._packed = None  # frees the old ones first
+            self._packed = state, PackedBigVGAN(self)
+        return self._packed[1]
 
     def remove_weight_norm(self) -> Self:
         """Fold the weight norm into plain weights, in place. The output stays the same."""
