@@ -154,6 +154,8 @@ class PlaceNet(nn.Module):
             nn.Linear(PLACE_FEATURES, features), nn.SiLU(), nn.Linear(features, features), nn.SiLU()
         )
         self.out = nn.Linear(features, features)
+        for layer in (self.object[0], self.object[2], self.out):
+            nn.init.kaiming_normal_(layer.weight)  # as large as the sound's features beside it, which BatchNorm scales
 
     def forward(self, image_positions_BO2: Tensor, positions_BO3: Tensor, mask_BO: Tensor) -> Tensor:
         hidden_BO1 = mask_BO[..., None]
