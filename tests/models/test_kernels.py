@@ -352,9 +352,9 @@ def test_without_a_compiler_one_line_says_so_and_the_sound_is_the_same(monkeypat
     with torch.no_grad(), kernels.using("plain"):
         plain = generator(mel)
     monkeypatch.setenv("CXX", "no-such-compiler")
-    with pytest.warns(UserWarning, match=r"fused cpu kernels could not be built \(.*no-such-compiler") as caught:
-        with torch.no_grad():
-            sound = generator(mel)
+    said = r"fused cpu kernels could not be built \(.*no-such-compiler"
+    with pytest.warns(UserWarning, match=said) as caught, torch.no_grad():
+        sound = generator(mel)
     assert len([w for w in caught if "fused" in str(w.message)]) == 1
     assert "\n" not in str(caught[0].message)
     torch.testing.assert_close(sound, plain, rtol=0, atol=1e-5)

@@ -56,7 +56,7 @@ def _compiled(device: str) -> Path:
     building = Path(tempfile.mkdtemp(prefix="binaural_kernels_"))
     with _ninja_found():
         cpp_extension.load(
-            name,
+            building.name,  # a name of its own: the builder takes one that failed in this process for built
             [str(source) for source in sources],
             extra_cflags=list(CPU_FLAGS),
             extra_cuda_cflags=list(CUDA_FLAGS),
@@ -64,7 +64,7 @@ def _compiled(device: str) -> Path:
             build_directory=str(building),
             is_python_module=False,
         )
-    built = building / f"{name}.so"
+    built = building / f"{building.name}.so"
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(built, kept.with_suffix(f".{os.getpid()}"))
