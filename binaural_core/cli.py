@@ -17,6 +17,7 @@ from binaural_core.commands.infer import Infer
 from binaural_core.commands.measure import (
     BenchRecipes,
     BenchScenes,
+    BenchVocoder,
     EvaluateAudio,
     EvaluateLocalizer,
     EvaluateMels,
@@ -39,6 +40,7 @@ COMMANDS = {
     "evaluate stage1": EvaluateStage1,
     "evaluate localizer": EvaluateLocalizer,
     "bench scenes": BenchScenes,
+    "bench vocoder": BenchVocoder,
     "bench recipes": BenchRecipes,
 }
 

@@ -240,6 +240,7 @@ TABLES = {  # marks in a README -> files in outputs
     "results": "demo/measures.md",
     "stage1": "stage1/measures.md",
     "localizer": "localizer/measures.md",
+    "vocoder": "vocoder/measures.md",
 }
 
 

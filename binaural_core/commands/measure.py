@@ -153,6 +153,39 @@ class BenchScenes:
 
 
 @dataclass(kw_only=True)
+class BenchVocoder:
+    """How fast BigVGAN is on this machine in every way it can be computed, in one run, and how exact."""
+
+    vocoders: tuple[str, ...] = ("bigvgan_base_22khz_80band.json", "bigvgan_v2_22khz_80band_256x.json")
+    """Configs in the public JSON format; paths, or shipped ones."""
+    seconds: tuple[float, ...] = (2.0, 5.0)
+    """Of sound."""
+    threads: tuple[int, ...] = (1, 2)
+    batches: tuple[int, ...] = (1,)
+    repeats: int = 5
+    """Medians of so many."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    out: str | None = None
+    """Folder for measures.md."""
+
+    def run(self) -> None:
+        from binaural_core.checkpoint import write_whole
+        from binaural_core.models.kernels import bench
+
+        found = bench.measure(
+            self.vocoders,
+            seconds=self.seconds,
+            threads=self.threads,
+            batches=self.batches,
+            repeats=self.repeats,
+            device=self.device,
+        )
+        if self.out:
+            write_whole(Path(self.out) / "measures.md", lambda temporary: temporary.write_text(found.table() + "\n"))
+        print(found.table())
+
+
+@dataclass(kw_only=True)
 class BenchRecipes:
     """Train the original's recipe and ours alike, and measure both against updates and evaluations of the network."""
 
