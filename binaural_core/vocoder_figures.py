@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from binaural_core.figures import COLOURS, LEFT, VERSIONS
+from binaural_core.figures import COLOURS, LEFT, RANGE_DB, VERSIONS
 
 
 def folds_figure(folds: Mapping[str, np.ndarray]) -> Figure:
@@ -75,4 +75,26 @@ def followed_figure(
         axis.set_ylabel(y_label)
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8, ncols=3, loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
+    return figure
+
+
+def octaves_figure(level_KF: np.ndarray, duration_s: float, lowest_hz: float, bins_per_octave: int) -> Figure:
+    """Level over time and note, a bin every ``1 / bins_per_octave`` octave from ``lowest_hz`` up.   level_KF : dB re 1."""
+    octaves = len(level_KF) // bins_per_octave
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    axis = figure.subplots()
+    top_db = level_KF.max()
+    image = axis.imshow(
+        level_KF,
+        origin="lower",
+        aspect="auto",
+        extent=(0, duration_s, 0, len(level_KF) / bins_per_octave),
+        cmap=COLOURS,
+        vmin=top_db - RANGE_DB,
+        vmax=top_db,
+    )
+    axis.set_yticks(range(octaves), [f"{lowest_hz * 2**octave:,.0f}" for octave in range(octaves)])
+    axis.set_xlabel("time (s)")
+    axis.set_ylabel("frequency (Hz), by octaves")
+    figure.colorbar(image, ax=axis, label="level (dB re 1)", pad=0.01)
     return figure

@@ -123,12 +123,13 @@ class TrainingVocoder(Parameters):
     notebook: ClassVar[str] = "07_bigvgan"
     dataset: Literal["scenes", "fairplay", "realbinaural"] = "scenes"
     data_root: str = ""
-    scenes: Annotated[int, Between(4, 100_000)] = 32
+    scenes: Annotated[int, Between(4, 100_000)] = 28
     vocoder: str = "bigvgan_tiny_22khz_80band.json"
-    epochs: Annotated[int, Between(1, 100_000)] = 9
-    rounds: Annotated[int, Between(1, 100)] = 2
-    batch_size: Annotated[int, Between(1, 1024)] = 2
-    learning_rate: Annotated[float, Between(1e-6, 0.1)] = 0.008
+    epochs: Annotated[int, Between(1, 100_000)] = 10
+    rounds: Annotated[int, Between(1, 100)] = 4
+    segment: Annotated[int, Between(2048, 1_048_576)] = 2048
+    batch_size: Annotated[int, Between(1, 1024)] = 4
+    learning_rate: Annotated[float, Between(1e-6, 0.1)] = 0.005
     mel_steps: Annotated[int, Between(0, 10_000_000)] = 224
     mrd: bool = False
     id: str = "stage2"
@@ -144,11 +145,17 @@ class TrainingVocoder(Parameters):
             fix="name that folder, or train on scenes",
         )
         need(bool(self.id), "parameter id is empty", why="the run's folder has that name", fix="give it a name")
+        need(
+            self.segment % 256 == 0,
+            f"parameter segment is {self.segment}",
+            why="a mel frame stands for 256 samples, and a segment is made of whole frames",
+            fix=f"give a multiple of 256, such as {self.segment // 256 * 256}",
+        )
 
     @property
     def validate_epochs(self) -> int:
-        """Validated every ten epochs, and three times in a short run."""
-        return max(1, min(10, self.epochs // 3))
+        """Validated every ten epochs, and twice in a short run."""
+        return min(10, (self.epochs + 1) // 2)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,10 +1,12 @@
-"""Exercises of notebook 07: a wrong answer is told what is wrong with it."""
+"""Notebook 07: a wrong answer is told what is wrong with it, and so are parameters."""
 
 import numpy as np
 import pytest
 
+from binaural_core.errors import InputError
 from binaural_core.exercises import all_exercises, check
 from binaural_core.exercises.bigvgan import folded, folded_hz, streamed, weighted_mel_l1
+from binaural_core.notebooks import TrainingVocoder
 
 
 def without_context(vocode, mel_MF, chunk, context, hop):
@@ -83,3 +85,22 @@ def test_a_tone_folds_to_where_sampling_puts_it(harmonic):
     hz = harmonic * 1_237
     tone_N = np.cos(2 * np.pi * hz * np.arange(22_050) / 22_050)
     assert np.abs(np.fft.rfft(tone_N)).argmax() == folded_hz(hz, 22_050)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"segment": 4000}, "such as 3840"),
+        ({"dataset": "fairplay"}, "name that folder"),
+        ({"id": ""}, "give it a name"),
+        ({"rounds": 0}, "between 1 and 100"),
+    ],
+)
+def test_parameters_that_cannot_be_are_refused(changes, said):
+    with pytest.raises(InputError, match=said):
+        TrainingVocoder(**changes)
+
+
+@pytest.mark.parametrize(("epochs", "every"), [(1, 1), (10, 5), (1000, 10)])
+def test_a_short_training_is_validated_twice(epochs, every):
+    assert TrainingVocoder(epochs=epochs).validate_epochs == every
