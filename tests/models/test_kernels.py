@@ -107,7 +107,7 @@ def test_gradients_are_those_of_the_plain_way(kind, samples):
 
     exact = gradients("plain", torch.float64)
     for ours, true in zip(gradients("fused", torch.float32), exact, strict=True):
-        torch.testing.assert_close(ours.double(), true, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(ours.double(), true, rtol=1e-5, atol=3e-5)
 
 
 def test_large_arguments_lose_nothing():
@@ -180,7 +180,7 @@ def test_cuda_kernel_computes_what_the_cpu_kernel_does(cuda_on_cpu, samples, mon
 
     monkeypatch.setattr(fused, "_call", call)
     for ours, theirs in zip(both(fused.AliasFreeFunction.apply), on_cpu, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=3e-5)
 
 
 # --- convolutions with fewer multiplications
