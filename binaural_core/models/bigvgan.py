@@ -94,7 +94,7 @@ class BigVGAN(nn.Module):
         self.conv_post = Conv1d(channels, 1, LAST_KERNEL, padding=LAST_KERNEL // 2, bias=config.use_bias_at_final)
         self._centre_first_layer()
         weight_norm.split(self)
-        self._packed: tuple[list[tuple[int, int]], PackedBigVGAN] | None = None
+        self._packed: tuple[list[tuple[float, ...]], PackedBigVGAN] | None = None
 
     @torch.no_grad()
     def _centre_first_layer(self) -> None:
@@ -133,8 +133,12 @@ class BigVGAN(nn.Module):
         )
 
     def _up_to_date(self) -> PackedBigVGAN:
-        """The packed layers of the weights as they are now; packed anew when any of them was changed."""
-        state = [(t.data_ptr(), t._version) for t in (*self.parameters(), *self.buffers())]
+        """The packed layers of the weights as they are now; packed anew when any of them was changed.
+
+        PyTorch counts changes, but not those made through ``.data``: so a few numbers of every tensor are compared too.
+        """
+        tensors = [t.detach() for t in (*self.parameters(), *self.buffers())]
+        state = [(t.data_ptr(), t._version, *t.flatten()[:: max(1, t.numel() // 3)].tolist()) for t in tensors]
         if self._packed is None or self._packed[0] != state:
             self._packed = None  # frees the old ones first
             self._packed = state, PackedBigVGAN(self)

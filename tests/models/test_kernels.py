@@ -315,7 +315,12 @@ def test_changed_weights_are_heard():
         changed = generator(mel)
         assert not torch.equal(before, changed)
         torch.testing.assert_close(changed.double(), generator.double()(mel.double()), rtol=0, atol=1e-5)
-        generator.float().load_state_dict(small().state_dict())
+        generator.float()
+        for through in (torch.Tensor.mul_, torch.Tensor.add_):  # which PyTorch does not count
+            before_this = generator(mel)
+            through(generator.conv_pre.weight_v.data, 1.5)
+            assert not torch.equal(generator(mel), before_this)
+        generator.load_state_dict(small().state_dict())
         assert torch.equal(generator(mel), before)
         assert torch.equal(generator.remove_weight_norm()(mel), before)
 
