@@ -1,8 +1,8 @@
 # demo  a mono clip and its frames become binaural sound, in outputs/demo
 # test  lint, unit tests, every notebook in smoke mode
 # lab   JupyterLab on notebook 00
-# bench speed of rendering scenes on this machine
-# weights the shipped weights again, in outputs/weights (minutes)
+# bench speed on this machine: rendering scenes, and the vocoder in every way it can be computed
+# weights the shipped weights again, in outputs/weights (some 40 minutes)
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -24,10 +24,12 @@ lab: $(READY)
 
 bench: $(READY)
 	@$(BIN)/binaural bench scenes
+	@$(BIN)/binaural bench vocoder --out outputs/vocoder
 
 weights: $(READY)
 	@$(BIN)/binaural train localizer --config localizer.yaml --ckpt outputs/weights
 	@$(BIN)/binaural train stage1 --config shipped_stage1.yaml --ckpt outputs/weights --id stage1
+	@$(BIN)/binaural train stage2 --config shipped_stage2.yaml --checkpoint_path outputs/weights
 
 $(READY): requirements.lock pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON). To fix: install Python 3.11 (Debian: apt install python3 python3-venv python3-dev)."; exit 1; }

@@ -30,7 +30,6 @@ FOLDER = REPOSITORY / "notebooks"
 PARAMS = FOLDER / "_params"
 OFFLINE = Path(__file__).parent / "offline"
 NOTEBOOKS = sorted(FOLDER.glob("[0-9][0-9]_*.ipynb"))
-SLOWEST_S = 60.0
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
@@ -86,7 +85,6 @@ def test_it_runs_in_smoke_mode_and_its_numbers_hold(path, tmp_path, no_network):
     assert set(recorded) == set(expected), "what is recorded and what has a range differ"
     outside = {n: recorded[n] for n, (low, high) in expected.items() if not low <= recorded[n] <= high}
     assert not outside, f"outside of {PARAMS / (path.stem + '.metrics.yaml')}"
-    assert run.seconds <= SLOWEST_S, f"smoke mode took {run.seconds:.0f} s"
 
 
 @every_notebook
