@@ -22,6 +22,7 @@ from binaural_core.commands.measure import (
     EvaluateLocalizer,
     EvaluateMels,
     EvaluateStage1,
+    EvaluateSystems,
 )
 from binaural_core.commands.train import TrainLocalizer, TrainMono2Binaural, TrainStage1, TrainStage2
 from binaural_core.errors import InputError
@@ -38,6 +39,7 @@ COMMANDS = {
     "evaluate audio": EvaluateAudio,
     "evaluate mels": EvaluateMels,
     "evaluate stage1": EvaluateStage1,
+    "evaluate systems": EvaluateSystems,
     "evaluate localizer": EvaluateLocalizer,
     "bench scenes": BenchScenes,
     "bench vocoder": BenchVocoder,
@@ -52,7 +54,7 @@ def joined(arguments: list[str]) -> list[str]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parse, run, and turn a user's mistake into one screen. Returns the exit status."""
+    """Parse, run, and turn a user's mistake into one screen. Returns the exit status; a command may say its own."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
     command = tyro.extras.subcommand_cli_from_dict(
@@ -63,11 +65,11 @@ def main(arguments: list[str] | None = None) -> int:
         use_underscores=True,
     )
     try:
-        command.run()
+        status = command.run()
     except InputError as error:
         print(f"binaural: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("binaural: stopped", file=sys.stderr)
         return 130
-    return 0
+    return status or 0

@@ -110,9 +110,10 @@ def test_scenes_frames_and_evaluation_work_together(tmp_path, capsys):
     folders = ["--pred_dir", str(tmp_path / "pred"), "--gt_dir", str(data / "binaural_audios")]
     assert cli.main(["evaluate", "audio", *folders, "--out", str(tmp_path / "report")]) == 0
     said = capsys.readouterr()
-    assert "1 predictions without a reference: extra.wav" in said.err
+    assert "1 predictions without a reference: extra\n" in said.err
     assert "ILD error" in said.out
-    assert (tmp_path / "report" / "measures.csv").read_text().startswith("file,itd_error_us")
+    assert (tmp_path / "report" / "measures.csv").read_text().startswith("clip,system,files,")
+    assert (tmp_path / "report" / "report.html").is_file()
 
 
 def test_mel_folders_are_compared_by_name(tmp_path, capsys):

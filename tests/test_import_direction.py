@@ -27,7 +27,7 @@ ALLOWED = {
     "synthesis": ENGINE - {"figures", "metrics"} | {"pipeline"},
     "predicting": ENGINE | {"pipeline", "training"},
     "baseline": LOWER | {"data", "models"},
-    "evaluation": ENGINE | {"pipeline", "baseline"},
+    "evaluation": ENGINE | {"pipeline", "baseline", "training", "predicting", "widgets"},
     "notebooks": LOWER | {"figures"},
     "exercises": ENGINE | {"pipeline", "baseline", "evaluation"},
     "widgets": ENGINE | {"pipeline"},

@@ -1,33 +1,55 @@
-"""Commands that measure: folders of predictions, stage 1 on a split, speed, recipes."""
+"""Commands that measure: folders of predictions, systems and stage 1 on a split, speed, recipes."""
 
 from __future__ import annotations
 
+import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from binaural_core.commands.options import dataset_of, load_config, say, settings, show_report
+from binaural_core.commands.options import dataset_of, load_config, say, settings
 from binaural_core.errors import need
 
 
 @dataclass(kw_only=True)
 class EvaluateAudio:
-    """Measure a folder of binaural wav files against their references."""
+    """Measure a folder of binaural sound files against their references. Exit status 2 when something is missing or broken."""
 
     pred_dir: str
     gt_dir: str
+    """Files belong together by their names; suffix and folders between may differ, and x_left with x_right are one x."""
     out: str | None = None
-    """Folder for measures.csv and summary.json."""
+    """Folder for measures.csv (gone on with when it is there), summary.json, measures.md and report.html."""
     speech: bool = False
     """PESQ and STOI too."""
+    common: bool = False
+    """Measure pairs of different length over what both have, instead of naming them as broken."""
+    mono: bool = True
+    """Measure a copy of the reference's mono too, for what a prediction is better than."""
+    sample_rate_hz: int = 22_050
+    """Both sides are brought to it."""
 
-    def run(self) -> None:
+    def run(self) -> int:
         from binaural_core.evaluation import evaluate_audio
-        from binaural_core.metrics import table
+        from binaural_core.evaluation.listening import of_folders
+        from binaural_core.evaluation.report import write_report
 
-        found = evaluate_audio(self.pred_dir, self.gt_dir, speech=self.speech, on_file=lambda n, of: say(n, of, ""))
-        show_report(found, self.out)
-        print(table({f"mean of {len(found.rows)}": found.mean}))
+        found = evaluate_audio(
+            self.pred_dir,
+            self.gt_dir,
+            sample_rate_hz=self.sample_rate_hz,
+            speech=self.speech,
+            common=self.common,
+            mono=self.mono,
+            out=self.out,
+            on_file=progress("files"),
+        )
+        if self.out:
+            found.save(self.out)
+            listen = of_folders(self.pred_dir, self.gt_dir, self.sample_rate_hz)
+            write_report(Path(self.out) / "report.html", found.results, found.broken, listen=listen)
+        return told(found)
 
 
 @dataclass(kw_only=True)
@@ -82,19 +104,87 @@ class EvaluateStage1:
 
 @dataclass(kw_only=True)
 class EvaluateMels:
-    """Measure a folder of predicted mel files against true ones."""
+    """Measure a folder of predicted mel files against true ones. Exit status 2 when something is missing or broken."""
 
     pred_dir: str
     gt_dir: str
     out: str | None = None
-    """Folder for measures.csv and summary.json."""
+    """Folder for measures.csv (gone on with when it is there), summary.json and measures.md."""
 
-    def run(self) -> None:
+    def run(self) -> int:
         from binaural_core.evaluation import evaluate_mels
 
-        found = evaluate_mels(self.pred_dir, self.gt_dir)
-        show_report(found, self.out)
+        found = evaluate_mels(self.pred_dir, self.gt_dir, out=self.out, on_file=progress("files"))
+        if self.out:
+            found.save(self.out)
+        status = told(found)
         print(", ".join(f"{name} {value:.4f}" for name, value in found.mean.items()), f"({len(found.rows)} files)")
+        return status
+
+
+@dataclass(kw_only=True)
+class EvaluateSystems:
+    """Measure systems side by side on a split, with intervals, and write a report that can be listened to.
+
+    Stopped, it goes on where it was. Exit status 2 when a clip could not be measured.
+    """
+
+    out: str
+    """Folder for measures.csv, summary.json, measures.md and report.html."""
+    dataset: Literal["fairplay", "realbinaural", "scenes", "mix"] | None = None
+    """Which data set; scenes when neither this nor --config says."""
+    data_root: str | None = None
+    split: str = "test"
+    """Separated by commas; of FAIR-Play also split2/test or new_splits/split3/test."""
+    few: int | None = None
+    """So many clips of each split only."""
+    subset: str | None = None
+    """A file with one clip a line, or names that must all hold: one_source, several_sources, room, open, still, moving."""
+    systems: str = "mono,warp,ours"
+    """mono, warp, ours[:MODE[:SHOWN]][=FOLDER], mono2binaural=FOLDER; separated by commas."""
+    protocol: Literal["whole", "windows"] = "whole"
+    """All measures of whole clips at 22,050 Hz, or 2.5D Visual Sound's distances at 16 kHz, for published numbers."""
+    config: str | None = None
+    """YAML file of a training, whose data set is taken; a path, or a shipped one."""
+    set: tuple[str, ...] = ()
+    """Settings of the data set, such as scenes_seed=1."""
+    steps: int | None = None
+    """Of ours' sampler."""
+    seed: int = 0
+    speech: bool = False
+    """PESQ, STOI and ESTOI too."""
+    device: str = "auto"
+    """cpu, cuda, or auto: cuda where there is one."""
+    num_gpus: int = 1
+    """Processes, each with its share of the clips."""
+
+    def run(self) -> int | None:
+        from binaural_core.evaluation.clips import ClipsConfig
+        from binaural_core.evaluation.comparing import SystemsConfig
+        from binaural_core.evaluation.listening import of_systems
+        from binaural_core.evaluation.report import write_report
+        from binaural_core.training.distributed import launch
+
+        dataset = dataset_of(self.config, self.dataset, self.data_root, self.set)
+        splits = tuple(name.strip() for name in self.split.split(","))
+        config = SystemsConfig(
+            clips=ClipsConfig(dataset=dataset, splits=splits, few=self.few, subset=self.subset),
+            systems=tuple(self.systems.split(",")),
+            protocol=self.protocol,
+            out=self.out,
+            speech=self.speech,
+            device=self.device,
+            steps=self.steps,
+            seed=self.seed,
+        )
+        found = launch(_measure_systems, config, processes=self.num_gpus)
+        if found is None:
+            return None  # the first process of torchrun reports
+        report = write_report(Path(self.out) / "report.html", found.results, found.broken, listen=of_systems(config))
+        for name, why in found.broken.items():
+            print(f"not measured: {name}: {why}", file=sys.stderr)
+        print(f"{found.results.markdown()}\n\nThe report, to be opened in a browser: {report}")
+        return 0 if found.complete else 2
 
 
 @dataclass(kw_only=True)
@@ -219,6 +309,41 @@ def _measure_stage1(config, split: str, conditions: tuple[str, ...], world):
     from binaural_core import predicting
 
     return predicting.measure(config, split, conditions, world, on_clip=say)
+
+
+def _measure_systems(config, world):
+    """What each process of `EvaluateSystems` does."""
+    from binaural_core.evaluation import comparing
+
+    return comparing.run(config, world, on_clip=progress("clips") if world.first else None)
+
+
+def progress(unit: str):
+    """A bar with the time left: ``(done, of how many, …)`` as calls come in. What was done before counts as ready."""
+    from tqdm import tqdm
+
+    began, bars = time.time(), []
+
+    def show(done: int, total: int, *_) -> None:
+        if not bars:
+            bars.append(tqdm(total=total, unit=unit, initial=done - 1))
+            bars[0].start_t = began  # the first one took its time too
+        bars[0].update(done - bars[0].n)
+        if done >= total:
+            bars[0].close()
+
+    return show
+
+
+def told(found) -> int:
+    """Print what was found in two folders; the exit status."""
+    from binaural_core.evaluation.folders import listed
+
+    for line in listed(found):
+        print(line, file=sys.stderr)
+    if found.rows:
+        print(found.results.markdown())
+    return 0 if found.complete else 2
 
 
 def _compare_recipes(config, world):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import yaml
@@ -78,17 +77,3 @@ def report(result) -> None:
         f"{result.steps} steps ({result.steps_per_s:.2f} a second), best {best}, {result.skipped} skipped, "
         f"{100 * result.data_wait_share:.0f} % of the time waiting for data; weights in {result.folder}"
     )
-
-
-def show_report(found, out: str | None) -> None:
-    alone = {
-        "predictions without a reference": found.only_predicted,
-        "references without a prediction": found.only_reference,
-    }
-    for kind, names in alone.items():
-        if names:
-            print(f"{len(names)} {kind}: {', '.join(names[:5])}{' …' if len(names) > 5 else ''}", file=sys.stderr)
-    for name, why in found.broken.items():
-        print(f"not measured: {name}: {why}", file=sys.stderr)
-    if out:
-        found.save(out)
