@@ -138,7 +138,10 @@ class BigVGAN(nn.Module):
         PyTorch counts changes, but not those made through ``.data``: so a few numbers of every tensor are compared too.
         """
         tensors = [t.detach() for t in (*self.parameters(), *self.buffers())]
-        state = [(t.data_ptr(), t._version, *t.flatten()[:: max(1, t.numel() // 3)].tolist()) for t in tensors]
+        state = [
+            (t.data_ptr(), 0 if t.is_inference() else t._version, *t.flatten()[:: max(1, t.numel() // 3)].tolist())
+            for t in tensors
+        ]
         if self._packed is None or self._packed[0] != state:
             self._packed = None  # frees the old ones first
             self._packed = state, PackedBigVGAN(self)

@@ -325,6 +325,14 @@ def test_changed_weights_are_heard():
         assert torch.equal(generator.remove_weight_norm()(mel), before)
 
 
+def test_a_generator_made_in_inference_mode_sounds_alike():
+    mel = drawn(1, 80, 4) - 5
+    with torch.inference_mode():
+        inside = small()(mel)
+    with torch.no_grad():
+        assert torch.equal(small()(mel), inside)
+
+
 def test_where_gradients_or_other_numbers_are_wanted_nothing_is_packed():
     generator, mel = small(), drawn(1, 80, 3) - 5
     assert generator(mel).requires_grad
