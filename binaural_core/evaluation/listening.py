@@ -18,7 +18,7 @@ from binaural_core.evaluation.wording import KNOWN
 from binaural_core.places import pick_device
 from binaural_core.widgets.player import Player
 
-EXCERPT_S = 5.0
+EXCERPT_S, SHORTEST_S = 5.0, 0.5
 REFERENCE = "recorded"
 Listen = Callable[[Key], tuple[dict[str, np.ndarray], int]]  # a clip -> (name -> (2, N), rate)
 
@@ -87,16 +87,19 @@ def picks(results: Results) -> tuple[str, str, list[Pick]]:
     return system, measure, found
 
 
-def excerpt_player(versions: dict[str, np.ndarray], sample_rate_hz: int, title: str, most_bytes: float) -> Player:
-    """A player of the loudest stretch, 5 s or as much as fits with its picture; FLAC, so that no codec touches the ears."""
-    seconds = EXCERPT_S
+def excerpt(versions: dict[str, np.ndarray], sample_rate_hz: int, title: str, most_bytes: float) -> Player:
+    """A player of the loudest stretch: 5 s, or as much as fits into so many bytes of text, half a second at least.
+
+    The sound is FLAC, so that no codec touches the ears.
+    """
+    seconds = min(EXCERPT_S, versions[REFERENCE].shape[1] / sample_rate_hz)
     while True:
-        cut = loudest(versions[REFERENCE], round(seconds * sample_rate_hz))
+        cut = loudest(versions[REFERENCE], max(1, round(seconds * sample_rate_hz)))
         shown = Player({name: wave_EN[:, cut] for name, wave_EN in versions.items()}, sample_rate_hz, title, REFERENCE)
-        size = sum(len(source) for source in shown.audio_sources.values()) + 4 / 3 * len(shown.panels.png())
-        if size <= most_bytes or seconds < 0.2:
+        size = sum(len(source) for source in shown.audio_sources.values())
+        if size <= most_bytes or seconds <= SHORTEST_S:
             return shown
-        seconds *= 0.95 * most_bytes / size
+        seconds = max(SHORTEST_S, 0.95 * seconds * most_bytes / size)
 
 
 def loudest(wave_EN: np.ndarray, samples: int) -> slice:

@@ -19,12 +19,13 @@ from matplotlib.figure import Figure
 
 from binaural_core.checkpoint import write_whole
 from binaural_core.errors import InputError
-from binaural_core.evaluation.listening import Listen, excerpt_player, picks
+from binaural_core.evaluation.listening import REFERENCE, Listen, excerpt, picks
 from binaural_core.evaluation.plots import plots
-from binaural_core.evaluation.results import DIFFERENCES, Results
+from binaural_core.evaluation.results import DIFFERENCES, MONO, Results
 from binaural_core.evaluation.wording import KNOWN
+from binaural_core.widgets import spectrograms
 
-PLAYERS_BYTES = 4_200_000  # as text, with their pictures; plots and tables take half a megabyte more
+SOUND_BYTES = 3_000_000  # as text, all players; pictures, plots and tables take 1.5 MB more
 TITLE = "Binaural evaluation"
 
 
@@ -60,7 +61,7 @@ def page(results: Results, broken: Mapping[str, str], *, listen: Listen | None =
 def _tables(results: Results) -> list[str]:
     parts = [f"<p>{html.escape(results.heading())}</p>", _table(results.cells(), "All measures, by system")]
     if less := results.difference_cells():
-        parts.append(f"<h2>What is better than nothing</h2><p>{html.escape(DIFFERENCES)}</p>")
+        parts.append(f"<h2>Beside the mono copy</h2><p>{html.escape(DIFFERENCES)}</p>")
         parts.append(_table(less, "Differences from the mono copy"))
     return parts
 
@@ -86,12 +87,14 @@ def _players(results: Results, listen: Listen) -> str:
         title = f"{why}: {name}, {label} {value:.{KNOWN[measure].digits}f} {unit}"
         try:
             versions, rate_hz = listen(key)
-            shown = excerpt_player(versions, rate_hz, title, PLAYERS_BYTES / len(chosen))
+            shown = excerpt(versions, rate_hz, title, SOUND_BYTES / len(chosen))
         except InputError as error:  # the file went away after it was measured
             parts.append(f"<p>{html.escape(title)}: {html.escape(str(error))}</p>")
             continue
-        alt = html.escape(shown.panels.description(), quote=True)
-        picture = base64.b64encode(shown.panels.png()).decode()
+        seen = {name: shown.waves_EN[name] for name in dict.fromkeys((MONO, system, REFERENCE)) if name in versions}
+        panels = spectrograms.panels(seen, rate_hz)
+        alt = html.escape(panels.description(), quote=True)
+        picture = base64.b64encode(panels.png()).decode()
         parts.append(f'{shown.html()}<img alt="{alt}" src="data:image/png;base64,{picture}">')
     return "<section>" + "\n".join(parts) + "</section>"
 

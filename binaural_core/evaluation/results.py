@@ -184,9 +184,10 @@ class Results:
             over = "Not all systems have all clips: " + ", ".join(f"{s} {n}" for s, n in counts.items())
         else:
             over = f"{len(self.by_key)} clips"
-        drawn = {(row.get("cluster") or row["clip"]) for row in self.rows} if "cluster" in self.columns else ()
-        units = f" ({len(drawn)} sounds or videos are what is drawn)" if 0 < len(drawn) < len(self.by_key) else ""
-        return f"{over}. Mean [95 % bootstrap interval{units}] ¦ median; ↓ less is better, ↑ more is better."
+        drawn = {row.get("cluster") or row["clip"] for row in self.rows}
+        units = f" ({len(drawn)} sounds or videos are what is drawn)" if len(drawn) < len(self.by_key) else ""
+        sure = f" [95 % bootstrap interval{units}]" if len(drawn) >= FEWEST else ", of too few for an interval,"
+        return f"{over}. Mean{sure} ¦ median; ↓ less is better, ↑ more is better."
 
     def cells(self) -> list[list[str]]:
         """Rows of the main table, the head first: measures down, systems across."""
