@@ -30,6 +30,7 @@ def test_help_names_every_command():
         "infer",
         "evaluate audio",
         "evaluate stage1",
+        "evaluate systems",
         "bench",
     ):
         assert command in said.stdout
@@ -80,7 +81,7 @@ def test_flags_reach_the_config(monkeypatch):
     assert cli.main(["train", "stage1", "--set", "model.unet.dimm=16"]) == 2
 
 
-@pytest.mark.parametrize("command", ["train stage1", "train stage2", "mels", "evaluate stage1"])
+@pytest.mark.parametrize("command", ["train stage1", "train stage2", "mels", "evaluate stage1", "evaluate systems"])
 def test_as_many_processes_are_started_as_asked_for(monkeypatch, command):
     from binaural_core.training import distributed
 
@@ -91,7 +92,7 @@ def test_as_many_processes_are_started_as_asked_for(monkeypatch, command):
         raise InputError("seen", why="enough", fix="none")
 
     monkeypatch.setattr(distributed, "launch", launch)
-    more = ["--out", "somewhere"] if command == "mels" else []
+    more = ["--out", "somewhere"] if command in ("mels", "evaluate systems") else []
     assert cli.main([*command.split(), *more, "--num_gpus", "3"]) == 2
     assert started == [3]
 

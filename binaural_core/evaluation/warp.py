@@ -6,6 +6,9 @@ ear, as in `models.mono_phase`. The ears' gains are scaled so that their mean en
 Elevation counts through the angle off the median plane only; distance and the room do not count at all. With several
 sources the mean of their delays and of their levels in dB is taken, as one warp cannot serve two. What the data set does not
 know is not looked for: clips without known positions come out as the mono copy.
+
+A sphere shadows less than a head: at 60° by 0.8, 3.2, 6.8 and 10.8 dB from 200 to 500, 1,000, 2,000 and 4,000 Hz, where MIT
+KEMAR has 3.6, 6.0, 12.2 and 11.6.
 """
 
 from __future__ import annotations
