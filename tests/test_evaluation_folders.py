@@ -106,6 +106,16 @@ def test_files_of_single_ears_are_one_recording(tmp_path):
     assert all(row["wave_l2"] == 0 for row in found.rows.values())
 
 
+def test_where_nothing_can_be_read_the_report_is_written_all_the_same(tmp_path, capsys):
+    put(tmp_path / "true", "a.wav", sound("a"))
+    put(tmp_path / "pred", "a.wav", sound("a")[:1])
+    command = ["evaluate", "audio", "--pred_dir", str(tmp_path / "pred"), "--gt_dir", str(tmp_path / "true")]
+    assert cli.main([*command, "--out", str(tmp_path / "out")]) == 2
+    assert "not measured: a: " in capsys.readouterr().err
+    assert "a.wav" in (tmp_path / "out" / "report.html").read_text()
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["files"] == 0
+
+
 def test_a_name_that_two_files_have_is_not_guessed(tmp_path):
     put(tmp_path / "true", "a.wav", sound("a"))
     put(tmp_path / "true", "x/b.wav", sound("b"))

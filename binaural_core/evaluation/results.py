@@ -170,6 +170,8 @@ class Results:
 
     def markdown(self) -> str:
         """The tables, to be read as plain text."""
+        if not self.rows:
+            return "Nothing was measured."
         parts = [self.heading(), markdown_table(self.cells())]
         if less := self.difference_cells():
             parts += [DIFFERENCES, markdown_table(less)]
