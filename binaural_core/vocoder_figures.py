@@ -9,6 +9,8 @@ from matplotlib.figure import Figure
 
 from binaural_core.figures import COLOURS, LEFT, RANGE_DB, VERSIONS
 
+TICKS_HZ = (125, 250, 500, 1000, 2000, 4000, 8000)
+
 
 def folds_figure(folds: Mapping[str, np.ndarray]) -> Figure:
     """A wave laid into rows of one period each, as a period discriminator hears it, on one colour scale.
@@ -97,4 +99,33 @@ def octaves_figure(level_KF: np.ndarray, duration_s: float, lowest_hz: float, bi
     axis.set_xlabel("time (s)")
     axis.set_ylabel("frequency (Hz), by octaves")
     figure.colorbar(image, ax=axis, label="level (dB re 1)", pad=0.01)
+    return figure
+
+
+def bands_figure(
+    panels: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]], centres_hz: Sequence[float]
+) -> Figure:
+    """A difference in every mel band: its mean, and shaded one deviation to either side of it.
+
+    panels : quantity with its unit -> name -> (mean (M,), deviation (M,)). All panels share one scale, and a name has one
+    colour in all of them.
+    """
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    names = dict.fromkeys(name for curves in panels.values() for name in curves)
+    colours = dict(zip(names, VERSIONS[1:], strict=False))
+    for axis, (quantity, curves) in zip(axes, panels.items(), strict=True):
+        for name, (mean_M, deviation_M) in curves.items():
+            colour = colours[name]
+            axis.plot(centres_hz, mean_M, color=colour, label=name, lw=1.6)
+            axis.fill_between(centres_hz, mean_M - deviation_M, mean_M + deviation_M, color=colour, alpha=0.18, lw=0)
+        axis.axhline(0.0, color="grey", lw=1.2, ls="--")
+        axis.set_xscale("log")
+        axis.set_xticks(TICKS_HZ, [f"{hz:g}" for hz in TICKS_HZ])
+        axis.minorticks_off()
+        axis.set_xlim(centres_hz[0], centres_hz[-1])
+        axis.set_xlabel("frequency (Hz)")
+        axis.set_ylabel(quantity)
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=8, ncols=3, loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
     return figure

@@ -2,6 +2,18 @@
 
 from binaural_core.widgets.places import Place, Slider, ear_gains_db, place_slider
 from binaural_core.widgets.player import Player, player
+from binaural_core.widgets.schedule import ScheduleSlider, schedule_slider
 from binaural_core.widgets.steps import Steps, step_slider
 
-__all__ = ["Place", "Player", "Slider", "Steps", "ear_gains_db", "place_slider", "player", "step_slider"]
+__all__ = [
+    "Place",
+    "Player",
+    "ScheduleSlider",
+    "Slider",
+    "Steps",
+    "ear_gains_db",
+    "place_slider",
+    "player",
+    "schedule_slider",
+    "step_slider",
+]
