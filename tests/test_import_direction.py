@@ -21,6 +21,7 @@ ALLOWED = {
     "metrics": LOWER,
     "figures": LOWER | {"metrics"},
     "vocoder_figures": LOWER | {"figures"},
+    "evaluation_figures": LOWER | {"figures", "metrics"},
     "training": ENGINE,
     "passage": ENGINE - {"figures", "metrics"},
     "pipeline": ENGINE - {"figures", "metrics"} | {"passage"},
