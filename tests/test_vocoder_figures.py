@@ -5,7 +5,7 @@ import pytest
 
 from binaural_core.figures import RANGE_DB
 from binaural_core.seeds import numpy_stream
-from binaural_core.vocoder_figures import fits_figure, folds_figure, followed_figure, octaves_figure
+from binaural_core.vocoder_figures import bands_figure, fits_figure, folds_figure, followed_figure, octaves_figure
 
 
 def drawn(figure):
@@ -66,3 +66,19 @@ def test_octaves_are_labelled_by_their_lowest_note():
     assert image.get_extent() == [0, 2.0, 0, 3.0]
     assert image.get_clim() == pytest.approx((level_KF.max() - RANGE_DB, level_KF.max()))
     np.testing.assert_array_equal(image.get_array(), level_KF)
+
+
+def test_a_difference_in_bands_is_a_mean_and_a_deviation_and_a_name_keeps_its_colour():
+    hz_M = np.geomspace(100, 8000, 6)
+    mean_M, deviation_M = np.linspace(-1, 1, 6), np.full(6, 0.25)
+    curves = {name: (k * mean_M, deviation_M) for k, name in enumerate(("a", "b", "c"))}
+    panels = {"left (ln)": {n: curves[n] for n in ("a", "b")}, "right (ln)": {n: curves[n] for n in ("b", "c")}}
+    axes = drawn(bands_figure(panels, hz_M)).axes
+    drawn_as = [{line.get_label(): line for line in axis.get_lines()} for axis in axes]
+    assert drawn_as[0]["b"].get_color() == drawn_as[1]["b"].get_color()
+    assert len({drawn_as[1][n].get_color() for n in "bc"} | {drawn_as[0]["a"].get_color()}) == 3
+    np.testing.assert_array_equal(drawn_as[1]["c"].get_ydata(), 2 * mean_M)
+    corners_K2 = axes[1].collections[1].get_paths()[0].vertices
+    assert (corners_K2[:, 1].min(), corners_K2[:, 1].max()) == pytest.approx((-2.25, 2.25))
+    assert axes[0].get_ylim() == axes[1].get_ylim()
+    assert [axis.get_ylabel() for axis in axes] == list(panels)

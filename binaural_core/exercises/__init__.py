@@ -110,9 +110,11 @@ def all_exercises() -> dict[str, Exercise]:
         conditioning,
         data_loading,
         diffusion,
+        evaluation,
         headphones,
         many_gpus,
         mel_spectrograms,
+        scheduled_sampling,
         training,
     )
 
@@ -125,6 +127,8 @@ def all_exercises() -> dict[str, Exercise]:
         | training.EXERCISES
         | many_gpus.EXERCISES
         | bigvgan.EXERCISES
+        | scheduled_sampling.EXERCISES
+        | evaluation.EXERCISES
     )
 
 

@@ -159,6 +159,96 @@ class TrainingVocoder(Parameters):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ScheduledSampling(Parameters):
+    """08: stage 2b beside stage 2a gone on with, from seconds on rendered scenes to the original's training."""
+
+    notebook: ClassVar[str] = "08_scheduled_sampling"
+    dataset: Literal["scenes", "fairplay", "realbinaural"] = "scenes"
+    data_root: str = ""
+    weights: str = ""
+    scenes: Annotated[int, Between(4, 100_000)] = 20
+    dull_db: Annotated[float, Between(0.0, 40.0)] = 13.0
+    start_from: str = ""
+    vocoder: str = "bigvgan_tiny_22khz_80band.json"
+    discriminators: Literal["none", "mpd", "both"] = "none"
+    segment: Annotated[int, Between(2048, 1_048_576)] = 2048
+    batch_size: Annotated[int, Between(1, 1024)] = 4
+    learning_rate: Annotated[float, Between(1e-6, 0.1)] = 0.005
+    more_learning_rate: Annotated[float, Between(1e-6, 0.1)] = 0.003
+    epochs: Annotated[int, Between(1, 100_000)] = 16
+    more_epochs: Annotated[int, Between(1, 100_000)] = 5
+    schedule: Literal["linear", "piecewise"] = "linear"
+    seeds: Annotated[int, Between(1, 100)] = 2
+    dull_seeds: Annotated[int, Between(0, 100)] = 1
+    id: str = "stage2"
+    ckpt: str = ""
+    num_gpus: Annotated[int, Between(1, 64)] = 1
+
+    def validate(self) -> None:
+        super().validate()
+        need(
+            self.dataset == "scenes" or bool(self.data_root),
+            f"parameter data_root is empty with dataset {self.dataset!r}",
+            why="its recordings lie in a folder of yours",
+            fix="name that folder, or train on scenes",
+        )
+        need(bool(self.id), "parameter id is empty", why="the runs' folders begin with it", fix="give it a name")
+        need(
+            self.segment % 256 == 0 and self.segment <= 76 * 256,
+            f"parameter segment is {self.segment}",
+            why="a segment is made of whole frames of 256 samples, and stage 1 writes windows of 80 of them, whose two"
+            " frames at either end are left out",
+            fix="give a multiple of 256 up to 19456, such as 16384",
+        )
+
+    @property
+    def judges(self) -> tuple[str, ...]:
+        """The discriminators as `Stage2Config` names them."""
+        return {"none": (), "mpd": ("mpd",), "both": ("mpd", "mrd")}[self.discriminators]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(Parameters):
+    """09: which systems are measured on which clips, and how much is simulated."""
+
+    notebook: ClassVar[str] = "09_evaluation"
+    dataset: Literal["scenes", "fairplay", "realbinaural"] = "scenes"
+    data_root: str = ""
+    split: str = "test"
+    clips: Annotated[int, Between(0, 100_000)] = 12
+    seconds: Annotated[float, Between(1.0, 60.0)] = 2.0
+    systems: str = "mono,warp,ours:mono_phase"
+    sets: Annotated[int, Between(20, 10_000)] = 300
+    listeners: Annotated[int, Between(8, 1000)] = 20
+
+    def validate(self) -> None:
+        super().validate()
+        need(
+            self.dataset == "scenes" or bool(self.data_root),
+            f"parameter data_root is empty with dataset {self.dataset!r}",
+            why="its recordings lie in a folder of yours",
+            fix="name that folder, or measure on scenes",
+        )
+        need(
+            self.dataset != "scenes" or self.clips >= 2,
+            f"parameter clips is {self.clips}",
+            why="so many scenes are rendered, and one clip has no spread",
+            fix="give 2 or more (0 means all clips of a recorded data set)",
+        )
+        need(
+            "mono" in self.names and len(self.names) > 1,
+            f"parameter systems is {self.systems!r}",
+            why="all are compared with the mono copy",
+            fix="give mono and at least one other, such as mono,warp,ours:mono_phase",
+        )
+
+    @property
+    def names(self) -> list[str]:
+        """The systems' entries as `binaural_core.evaluation.systems` reads them."""
+        return [name.strip() for name in self.systems.split(",") if name.strip()]
+
+
+@dataclass(frozen=True, kw_only=True)
 class DemoResult(Parameters):
     """demo: the folder that `make demo` filled."""
 
