@@ -90,6 +90,14 @@ def test_a_hop_more_or_less_is_no_mistake(tmp_path):
     assert not evaluate_audio(tmp_path / "pred", tmp_path / "true").complete
 
 
+def test_a_missing_prediction_alone_is_incomplete_and_an_extra_one_is_not(tmp_path):
+    pair = three(tmp_path)
+    put(pair[0], "extra.wav", sound("extra"))
+    assert evaluate_audio(*pair).complete
+    (pair[0] / "b.wav").unlink()
+    assert not evaluate_audio(*pair).complete
+
+
 def test_files_of_single_ears_are_one_recording(tmp_path):
     wave_EN = sound("a")
     put(tmp_path / "true", "a.wav", wave_EN)

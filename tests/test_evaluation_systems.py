@@ -2,7 +2,7 @@
 
 import csv
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from binaural_core.audio.interaural import ild_db, itd_us, spherical_head_itd_s
 from binaural_core.baseline import Baseline
 from binaural_core.data.catalog import DatasetConfig
 from binaural_core.data.config import DataConfig
+from binaural_core.data.rendered import RenderedClip
 from binaural_core.evaluation.bands import ild_error_by_band_db, named_bands
 from binaural_core.evaluation.clips import ClipsConfig, Facts, Listed, facts, listed
 from binaural_core.evaluation.comparing import SystemsConfig, evaluate_systems, run
@@ -23,6 +24,7 @@ from binaural_core.metrics import env_distance, ild_error_db, stft_distance
 from binaural_core.metrics.summary import summarize
 from binaural_core.models.mono2binaural import Mono2Binaural, Mono2BinauralConfig
 from binaural_core.scene.head import Head
+from binaural_core.scene.plan import Keyframe, Scene, Source
 from binaural_core.scene.view import View
 from binaural_core.seeds import first_weights, numpy_stream
 from binaural_core.training.distributed import launch
@@ -354,6 +356,19 @@ def test_clips_tell_what_is_known_of_them(tmp_path):
     (tmp_path / "none.txt").write_text("nobody\n")
     with pytest.raises(InputError, match="no clip of test is in the subset"):
         listed(several.replace(subset=str(tmp_path / "none.txt")))
+
+
+def test_the_main_source_is_the_one_that_arrives_loudest():
+    near = Source.still("near.wav", 30, distance_m=1.0)
+    far = Source.still("far.wav", -50, distance_m=3.0)  # 9.5 dB less
+    for louder_db, name, azimuth_deg in ((9.0, "near", 30), (10.0, "far", -50)):
+        scene = Scene(sources=(near, replace(far, gain_db=louder_db)))
+        found = facts(RenderedClip("a", scene), SMALL)
+        assert (found.cluster, found.sources, found.room) == (name, 2.0, "open")
+        assert found.azimuth_deg == pytest.approx(azimuth_deg, abs=1e-3)
+    moving = Source(sound="m.wav", path=(Keyframe(azimuth_deg=170), Keyframe(time_s=4.0, azimuth_deg=210)))
+    found = facts(RenderedClip("a", Scene(sources=(moving,))), SMALL)
+    assert (found.motion, abs(found.azimuth_deg)) == ("moving", pytest.approx(170, abs=1))  # 190° is -170°
 
 
 def test_shipped_recordings_are_known_by_their_scenes():

@@ -108,7 +108,7 @@ def _sphere_levels(sample_rate_hz: int, n_fft: int) -> tuple[np.ndarray, np.ndar
             term_K = np.where(np.isfinite(slope_K), (2 * m + 1) * 1j ** (m + 1) / slope_K, 0)
         near_TK += eval_legendre(m, np.sin(angle_T))[:, None] * term_K
         far_TK += eval_legendre(m, -np.sin(angle_T))[:, None] * term_K
-    pressure_TEK = np.abs(np.stack([near_TK, far_TK], axis=1)) / ka_K**2
+    pressure_TEK = np.abs(np.stack([near_TK, far_TK], axis=1))  # but for a factor of both ears
     gain_TEK = pressure_TEK / np.sqrt((pressure_TEK**2).mean(axis=1, keepdims=True))
     level_TEK = np.log(np.concatenate([np.ones_like(gain_TEK[..., :1]), gain_TEK], axis=2))  # 0 Hz: no shadow
     return angle_T, level_TEK
