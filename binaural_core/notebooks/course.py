@@ -166,7 +166,7 @@ class ScheduledSampling(Parameters):
     dataset: Literal["scenes", "fairplay", "realbinaural"] = "scenes"
     data_root: str = ""
     weights: str = ""
-    scenes: Annotated[int, Between(4, 100_000)] = 20
+    scenes: Annotated[int, Between(4, 100_000)] = 24
     dull_db: Annotated[float, Between(0.0, 40.0)] = 13.0
     start_from: str = ""
     vocoder: str = "bigvgan_tiny_22khz_80band.json"
@@ -175,7 +175,7 @@ class ScheduledSampling(Parameters):
     batch_size: Annotated[int, Between(1, 1024)] = 4
     learning_rate: Annotated[float, Between(1e-6, 0.1)] = 0.005
     more_learning_rate: Annotated[float, Between(1e-6, 0.1)] = 0.003
-    epochs: Annotated[int, Between(1, 100_000)] = 16
+    epochs: Annotated[int, Between(1, 100_000)] = 15
     more_epochs: Annotated[int, Between(1, 100_000)] = 5
     schedule: Literal["linear", "piecewise"] = "linear"
     seeds: Annotated[int, Between(1, 100)] = 2
