@@ -18,8 +18,7 @@ from binaural_core.errors import need
 from binaural_core.models import kernels, weight_norm
 from binaural_core.models.alias_free import AliasFree, Snake, SnakeBeta
 from binaural_core.models.bigvgan_config import BigVGANConfig
-from binaural_core.models.kernels.cook_toom import LONGEST
-from binaural_core.models.kernels.packed import PackedBigVGAN
+from binaural_core.models.kernels.packed import PackedBigVGAN, packable, state_of
 from binaural_core.models.weight_norm import Conv1d, ConvTranspose1d
 from binaural_core.shapes import check
 
@@ -80,6 +79,7 @@ class BigVGAN(nn.Module):
     def __init__(self, config: BigVGANConfig):
         super().__init__()
         self.config = config
+        self._packed: tuple[list[int], PackedBigVGAN] | None = None
         block = {"1": PairedBlock, "2": SingleBlock}[config.resblock]
         channels = config.upsample_initial_channel
         self.conv_pre = Conv1d(config.num_mels, channels, FIRST_KERNEL, padding=FIRST_KERNEL // 2)
@@ -94,7 +94,6 @@ class BigVGAN(nn.Module):
         self.conv_post = Conv1d(channels, 1, LAST_KERNEL, padding=LAST_KERNEL // 2, bias=config.use_bias_at_final)
         self._centre_first_layer()
         weight_norm.split(self)
-        self._packed: tuple[list[tuple[float, ...]], PackedBigVGAN] | None = None
 
     @torch.no_grad()
     def _centre_first_layer(self) -> None:
@@ -103,8 +102,14 @@ class BigVGAN(nn.Module):
         self.conv_pre.bias -= USUAL_LOG_MEL * self.conv_pre.weight.sum(dim=(1, 2))
 
     def forward(self, mel_BMF: Tensor) -> Tensor:
-        """Wave (B, 1, N), N = F * hop_size. Any F from 1 on. Raises InputError for another number of mel bands."""
+        """Wave (B, 1, N), N = F * hop_size. Any F from 1 on. Raises InputError for other mels."""
         check(mel_BMF, f"B {self.config.num_mels} F", "mel")
+        need(
+            mel_BMF.shape[-1] > 0,
+            "the mel has no frames",
+            why="there is nothing to make sound of",
+            fix="give one or more",
+        )
         if self._can_be_packed(mel_BMF):
             return self._up_to_date()(mel_BMF)
         x_BCN = self.conv_pre(mel_BMF)
@@ -116,36 +121,42 @@ class BigVGAN(nn.Module):
             for block in blocks[1:]:
                 total_BCN += block(x_BCN)
             x_BCN = total_BCN / per_stage
-        wave_B1N = self.conv_post(self.activation_post(x_BCN))
+        with torch.autocast(x_BCN.device.type, enabled=False):  # eight bits of mantissa are a hiss
+            wave_B1N = self.conv_post(self.activation_post(x_BCN.to(self.conv_post.normed().dtype)))
         return torch.tanh(wave_B1N) if self.config.use_tanh_at_final else wave_B1N.clamp(-1, 1)
 
     def _can_be_packed(self, mel_BMF: Tensor) -> bool:
-        """Inference in float32 on the CPU with compiled kernels, and no filter too long for them."""
+        """Inference in float32 on the CPU with compiled kernels, by layers that nobody listens in on or traces."""
         return (
             not self.training
             and not (torch.is_grad_enabled() and any(p.requires_grad for p in (mel_BMF, *self.parameters())))
             and mel_BMF.device.type == "cpu"
-            and mel_BMF.dtype == self.conv_pre.bias.dtype == torch.float32
+            and mel_BMF.dtype == self.conv_pre.normed().dtype == torch.float32
             and not torch.is_autocast_enabled("cpu")
-            and max(self.config.resblock_kernel_sizes) <= LONGEST
-            and 0 not in mel_BMF.shape
+            and not any(m._forward_hooks or m._forward_pre_hooks for m in self.modules() if m is not self)
+            and packable(self.config)
+            and len(mel_BMF) > 0
             and kernels.way_for(mel_BMF) == "fused"
         )
 
     def _up_to_date(self) -> PackedBigVGAN:
-        """The packed layers of the weights as they are now; packed anew when any of them was changed.
+        """The packed layers of the weights as they are now; packed anew when any number was changed."""
+        state = state_of(self)
+        kept = self._packed
+        if kept is None or kept[0] != state:
+            kept = self._packed = None  # frees the old ones first
+            kept = self._packed = state, PackedBigVGAN(self)
+        return kept[1]
 
-        PyTorch counts changes, but not those made through ``.data``: so a few numbers of every tensor are compared too.
-        """
-        tensors = [t.detach() for t in (*self.parameters(), *self.buffers())]
-        state = [
-            (t.data_ptr(), 0 if t.is_inference() else t._version, *t.flatten()[:: max(1, t.numel() // 3)].tolist())
-            for t in tensors
-        ]
-        if self._packed is None or self._packed[0] != state:
-            self._packed = None  # frees the old ones first
-            self._packed = state, PackedBigVGAN(self)
-        return self._packed[1]
+    def train(self, mode: bool = True) -> Self:
+        """As for any module; for training the packed layers are given back."""
+        if mode:
+            self._packed = None
+        return super().train(mode)
+
+    def __getstate__(self) -> dict:
+        """Copies and files are of the weights alone."""
+        return self.__dict__ | {"_packed": None}
 
     def remove_weight_norm(self) -> Self:
         """Fold the weight norm into plain weights, in place. The output stays the same."""
@@ -169,7 +180,7 @@ class BigVGAN(nn.Module):
             why=f"a BigVGAN generator file has the key 'generator'; this one has {_keys(file)}",
             fix="give a g_XXXXXXXX or bigvgan_generator.pt file (do_XXXXXXXX holds the discriminators)",
         )
-        generator, weights = cls(config), file["generator"]
+        generator, weights = cls(config), weight_norm.published(file["generator"])
         if "conv_pre.weight" in weights:
             generator.remove_weight_norm()
         checkpoint.load_into(generator, weights, name=f"BigVGAN from {path}")

@@ -31,8 +31,9 @@ class WeightNorm(nn.Module):
 
     def normed(self) -> Tensor:
         """The weight that the convolution uses."""
-        if "weight" in self._parameters:
-            return self.weight
+        weight = getattr(self, "weight", None)  # a parameter, or what pruning puts in its place
+        if weight is not None:
+            return weight
         return self.weight_v * (self.weight_g / length(self.weight_v))
 
 
@@ -72,3 +73,14 @@ def split_state(network: nn.Module) -> dict[str, Tensor]:
     for name, value in network.state_dict().items():
         state |= {f"{name}_g": length(value), f"{name}_v": value} if name in normed else {name: value}
     return state
+
+
+def published(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict with the published names, also where PyTorch's newer parametrization wrote it."""
+    names = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
+    renamed = {}
+    for key, value in state.items():
+        for new, old in names.items():
+            key = key.removesuffix(new) + old if key.endswith(new) else key
+        renamed[key] = value
+    return renamed

@@ -118,6 +118,22 @@ def test_wrong_mel_is_refused(folder):
         generator_of(folder)(torch.zeros(1, 64, 5))
 
 
+def test_names_of_the_newer_weight_norm_load_too(folder, tmp_path):
+    ends = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametrizations.weight.original1"}
+    state = {}
+    for key, value in public_state(folder).items():
+        base, dot, end = key.rpartition(".")
+        state[f"{base}{dot}{ends.get(end, end)}"] = value
+    checkpoint.save(tmp_path / "newer.pt", {"generator": state})
+    loaded = BigVGAN.from_checkpoint(tmp_path / "newer.pt", config_of(folder))
+    assert all(torch.equal(loaded.state_dict()[key], value) for key, value in public_state(folder).items())
+
+
+def test_a_mel_without_frames_is_refused(folder):
+    with pytest.raises(InputError, match="no frames"):
+        generator_of(folder)(torch.zeros(1, 80, 0))
+
+
 def test_checkpoint_that_does_not_fit_says_what(folder, tmp_path):
     checkpoint.save(tmp_path / "do_00000001", {"mpd": {}, "mrd": {}})
     with pytest.raises(InputError, match=r"holds no generator.*'mpd', 'mrd'"):

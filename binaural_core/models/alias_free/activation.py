@@ -60,7 +60,10 @@ class SnakeBeta(Snake):
 
 
 class AliasFree(nn.Module):
-    """A pointwise activation at twice the rate: (B, C, N) -> (B, C, N), computed as `kernels` says."""
+    """A pointwise activation at twice the rate: (B, C, N) -> (B, C, N), computed as `kernels` says.
+
+    Both filters are the same, as published; all ways but the plain one read the first.
+    """
 
     def __init__(self, act: Snake):
         super().__init__()

@@ -39,7 +39,8 @@ def way_for(x: Tensor, *parameters: Tensor) -> Way:
 
     The fused kernels compute in float32; float64 takes the plain way, and so do gradients where nothing is compiled.
     """
-    if torch.compiler.is_compiling() or x.dtype == torch.float64 or x.device.type not in ("cpu", "cuda"):
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    if traced or x.dtype == torch.float64 or x.device.type not in ("cpu", "cuda"):
         return "plain"
     way = _asked.get() or _known(os.environ.get("BINAURAL_KERNELS", "fused"))
     if way == "fused" and library(x.device.type) is None:

@@ -117,10 +117,15 @@ def transposed_as_plain(w_IOK: Tensor, stride: int, padding: int) -> Tensor:
     a phase together.
     """
     inputs, outputs, taps = w_IOK.shape
+    reach = plain_taps(stride, taps, padding) // 2
     shifts = [(k, phase, (phase + padding - k) // stride) for k in range(taps) for phase in range(stride)]
     shifts = [(k, phase, shift) for k, phase, shift in shifts if (phase + padding - k) % stride == 0]
-    reach = max(abs(shift) for _, _, shift in shifts)
     plain = w_IOK.new_zeros(stride, outputs, inputs, 2 * reach + 1)
     for k, phase, shift in shifts:
         plain[phase, :, :, reach + shift] = w_IOK[:, :, k].T
     return plain.flatten(0, 1)
+
+
+def plain_taps(stride: int, taps: int, padding: int) -> int:
+    """How many taps `transposed_as_plain` gives: the earliest and the latest input that an output sample meets."""
+    return 2 * max((stride - 1 + padding) // stride, (taps - 1 - padding) // stride) + 1

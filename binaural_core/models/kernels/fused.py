@@ -15,24 +15,26 @@ class AliasFreeFunction(torch.autograd.Function):
     """(x_BCN, alpha_C, scale_C = 1 / beta, taps) -> y_BCN; gradients for x, alpha and scale."""
 
     @staticmethod
-    def forward(ctx, x_BCN: Tensor, alpha_C: Tensor, scale_C: Tensor, taps: Tensor) -> Tensor:
-        saved = [t.detach().float().contiguous() for t in (x_BCN, alpha_C, scale_C, taps)]
-        ctx.save_for_backward(*saved)
-        ctx.dtype = x_BCN.dtype
-        x, alpha, scale, taps = saved
+    def forward(x_BCN: Tensor, alpha_C: Tensor, scale_C: Tensor, taps: Tensor) -> Tensor:
+        x, alpha, scale, taps = (t.detach().float().contiguous() for t in (x_BCN, alpha_C, scale_C, taps))
         y = torch.empty_like(x)
         _call("alias_free_forward", x, alpha, scale, taps, y, shape=x.shape)
-        return y.to(ctx.dtype)
+        return y.to(x_BCN.dtype)
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, dy_BCN: Tensor) -> tuple[Tensor | None, ...]:
-        x, alpha, scale, taps = ctx.saved_tensors
+        dtype = ctx.saved_tensors[0].dtype
+        x, alpha, scale, taps = (t.detach().float().contiguous() for t in ctx.saved_tensors)
         dy, dx = dy_BCN.float().contiguous(), torch.empty_like(x)
         rows = torch.zeros(2, *x.shape[:2], dtype=torch.float64, device=x.device)  # sums of alpha and of scale
         _call("alias_free_backward", x, dy, alpha, scale, taps, dx, rows[0], rows[1], shape=x.shape)
         d_alpha, d_scale = rows.sum(dim=1).float()
-        return dx.to(ctx.dtype), d_alpha, d_scale, None
+        return dx.to(dtype), d_alpha, d_scale, None
 
 
 def _call(name: str, *tensors: Tensor, shape: torch.Size) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from binaural_core.models.kernels import cook_toom
 from binaural_core.models.kernels.build import library
@@ -19,7 +19,7 @@ from binaural_core.models.kernels.cook_toom import Filter
 
 if TYPE_CHECKING:
     from binaural_core.models.alias_free import AliasFree
-    from binaural_core.models.bigvgan import BigVGAN
+    from binaural_core.models.bigvgan import BigVGAN, BigVGANConfig
     from binaural_core.models.weight_norm import Conv1d, ConvTranspose1d
 
 
@@ -149,6 +149,27 @@ class PackedBigVGAN:
         convs = [c for pair in zip(block.convs1, block.convs2, strict=True) for c in pair] if paired else block.convs
         layers = zip(map(self._activation, block.activations), map(self._plain, convs), strict=True)
         return Block(tuple(layers), 2 if paired else 1)
+
+
+def packable(config: BigVGANConfig) -> bool:
+    """Whether no filter of this config is too long; that of a transposed convolution counts as `cook_toom` makes it."""
+    widening = zip(config.upsample_rates, config.upsample_kernel_sizes, strict=True)
+    longest = [cook_toom.plain_taps(rate, taps, (taps - rate) // 2) for rate, taps in widening]
+    return max(*longest, *config.resblock_kernel_sizes) <= cook_toom.LONGEST
+
+
+def state_of(network: nn.Module) -> list[int]:
+    """One number for each tensor of a network, which changes with any of its values: their bits added up.
+
+    PyTorch counts changes too, but not those made through ``.data``. Reads everything once: some 1 % of an inference.
+    """
+    found = []
+    for tensor in (*network.parameters(), *network.buffers()):
+        values = tensor.detach().float().flatten()
+        if values.numel() % 2 or values.storage_offset() % 2:
+            values = F.pad(values, (0, values.numel() % 2)).clone()
+        found.append(int(values.view(torch.int64).sum()))
+    return found
 
 
 def _pointers(*tensors: Tensor | None) -> list[ctypes.c_void_p]:

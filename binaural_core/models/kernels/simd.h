@@ -26,13 +26,17 @@ static inline void store(float* to, Vec x) { std::memcpy(to, &x, sizeof x); }
 static inline Vec all(float value) { return value - Vec{}; }  // minus, since -0 + 0 would be 0
 
 // The angle less the nearest multiple of pi: in [-pi/2, pi/2], with the same sine squared. Pi is subtracted in three
-// parts whose first products are exact (Cody and Waite 1980), so angles up to tens of thousands lose nothing.
+// parts whose first products are exact (Cody and Waite 1980), so angles up to tens of thousands lose nothing. Far beyond,
+// where float32 cannot tell one turn from the next, the result means nothing, but stays in its bounds.
 static inline Vec reduced(Vec angle) {
     const Vec magic = all(12582912.0f);  // 1.5 x 2^23: adding it rounds to a whole number
     const Vec turns = (angle * 0.318309886183790672f + magic) - magic;
     Vec r = angle - turns * 3.140625f;
     r = r - turns * 9.67502593994140625e-4f;
-    return r - turns * 1.509957990978376432e-7f;
+    r = r - turns * 1.509957990978376432e-7f;
+    const Vec bound = all(1.57079637f);
+    r = r > bound ? bound : r;
+    return r < -bound ? -bound : r;
 }
 
 // sin r and cos r on [-pi/2, pi/2] as minimax polynomials of r^2: errors 1e-10 and 1e-9, far below float32's own.
