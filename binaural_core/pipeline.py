@@ -142,7 +142,7 @@ class Binauralizer:
         if vocoder or generator.is_file():
             per_ear = PerEar.open(generator, vocoder_config, device=device)
             need(
-                per_ear.mel == config.mel,
+                per_ear.mel.same_as(config.mel),
                 f"the vocoder {generator} was trained on other mels than stage 1",
                 why=f"{per_ear.mel} is not {config.mel}",
                 fix="train both stages with one mel config",

@@ -606,6 +606,32 @@ def test_what_stage_1_wrote_becomes_recordings_on_the_command_line(tmp_path, cap
     assert "1/1 one" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("way", ["mels", "audio"])
+def test_what_was_there_already_is_kept_and_said_to_be(way, tmp_path, capsys, monkeypatch):
+    class Stub:
+        def convert_all(self, source, out, **named):
+            paths = [Path(out) / f"{name}.wav" for name in ("one", "three", "two")]
+            for path in paths:
+                if not path.is_file():
+                    write_audio(path, noise(0.1), RATE)
+            return paths
+
+    monkeypatch.setattr(Binauralizer, "from_pretrained", classmethod(lambda *a, **k: Stub()))
+    out = tmp_path / "out"
+    for name in ("one", "two", "three"):
+        store(tmp_path / "in", name, drawn(10))
+    for name in ("one", "another"):
+        write_audio(out / f"{name}.wav", noise(0.1), RATE)
+    before = (out / "one.wav").read_bytes()
+    named = ["--vocoder", str(GOLDEN / "bigvgan_generator.pt")] if way == "mels" else []
+    command = ["infer", f"--{way}", str(tmp_path / "in"), "--out", str(out), "--device", "cpu", *named]
+    said = [f"2 written to {out}, 1 were there already and were kept", f"0 written to {out}, 3 were there already"]
+    for line in said:
+        assert cli.main(command) == 0
+        assert line in capsys.readouterr().out
+    assert (out / "one.wav").read_bytes() == before
+
+
 def test_what_is_told_of_mels_is_passed_on(tmp_path, monkeypatch):
     told = {}
     monkeypatch.setattr(synthesis, "open_vocoder", lambda mode, **k: told.update(k, mode=mode) or MonoPhase(MEL))

@@ -338,7 +338,10 @@ def test_from_pretrained_reads_what_a_training_wrote(tmp_path, binauralizer):
     assert sorted(loaded.vocoders) == ["mono_phase"]
     generator = binauralizer.vocoders["bigvgan"].generator
     checkpoint.save(tmp_path / "stage2" / "g_best", {"generator": generator.to_public_state()})
-    generator.config.save_json(tmp_path / "stage2" / "config.json")
+    generator.config.replace(fmax=7000.0).save_json(tmp_path / "stage2" / "config.json")
+    with pytest.raises(InputError, match="was trained on other mels than stage 1"):
+        Binauralizer.from_pretrained(tmp_path)
+    generator.config.replace(fmax=11_025.0).save_json(tmp_path / "stage2" / "config.json")  # half the rate, spelled out
     loaded = Binauralizer.from_pretrained(tmp_path)
     mono_N = tone(1.0)
     for mode in ("mono_phase", "bigvgan"):

@@ -30,6 +30,11 @@ class MelConfig(Config):
     f_min_hz: float = 0.0
     f_max_hz: float | None = None
 
+    def same_as(self, other: "MelConfig") -> bool:
+        """Whether both mean the same mel: half the rate may be said in numbers or by None."""
+        spelled = [mel.replace(f_max_hz=mel.f_max_hz or mel.sample_rate_hz / 2) for mel in (self, other)]
+        return spelled[0] == spelled[1]
+
     def validate(self) -> None:
         need(
             min(self.sample_rate_hz, self.n_fft, self.hop_samples, self.win_samples, self.n_mels) > 0,

@@ -18,7 +18,8 @@ class Infer:
     """Make binaural sound of a recording, of all in a folder, or of a list (--audio); or of mels (--mels, --stage1)."""
 
     out: str
-    """A .wav (or .flac, .ogg, .mp3) file, or an .mp4 with the pictures; for a folder, a list or mels: a folder."""
+    """A .wav (or .flac, .ogg, .mp3) file, or an .mp4 with the pictures; for a folder, a list or mels: a folder, where wavs
+    that are there already are kept, not made again."""
     audio: str | None = None
     """A sound file or a film; a folder of them; or a csv list (audio_path,video_path). Both stages."""
     mels: str | None = None
@@ -102,8 +103,8 @@ class Infer:
                 why="each recording has pictures of its own, found by name",
                 fix="leave it out",
             )
-            made = binauralizer.convert_all(source, self.out, on_clip=say, **common)
-            print(f"{len(made)} written to {self.out}")
+            there = set(Path(self.out).glob("*.wav"))
+            self._say_made(binauralizer.convert_all(source, self.out, on_clip=say, **common), there)
         else:
             print(binauralizer.convert(source, self.out, video=self.video, frames=self.frames, fps=self.fps, **common))
 
@@ -127,6 +128,7 @@ class Infer:
             bf16=self.bf16,
         )
         found = mel_files(self.mels, vocoder.mel) if self.mels else mel_windows(self.stage1, vocoder.mel)
+        there = set(Path(self.out).glob("*.wav"))
         made = synthesis.synthesize(
             found,
             self.out,
@@ -136,4 +138,10 @@ class Infer:
             batch_size=synthesis.BATCH_SIZE if self.batch_size is None else self.batch_size,
             on_clip=say,
         )
-        print(f"{len(made)} written to {self.out}")
+        self._say_made(made, there)
+
+    def _say_made(self, made: list[Path], there: set[Path]) -> None:
+        """made : also what was kept of the files that were there."""
+        kept = len(there.intersection(made))
+        also = f", {kept} were there already and were kept" if kept else ""
+        print(f"{len(made) - kept} written to {self.out}{also}")

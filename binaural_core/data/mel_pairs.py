@@ -9,6 +9,7 @@ need not lie on the recording's own grid of frames.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import warnings
 from collections.abc import Collection, Iterator, Sequence
@@ -33,6 +34,7 @@ WINDOW = re.compile(r"(?P<video_id>.+)_(?P<start_s>\d+(\.\d+)?)")
 CONTEXT_FRAMES = 2  # more than (n_fft - hop) / 2 samples: a mel's first and last frames know the window's edge
 AT_FLOOR = LOG_FLOOR + 1e-4
 FITS = {"true": 1.0, "predicted": 3.0}  # mean difference (ln) from the sound's own mel above which it is another mel
+SWAPPED = 0.8  # with the ears swapped stored mels differ by less than this share: they are the other ears'
 CHECKED = 6  # windows
 
 
@@ -257,6 +259,11 @@ class MelPairs:
     def clip(self, index: int) -> Clip:
         return self.windows[index % len(self.windows)].clip
 
+    def summary(self) -> str:
+        """How many windows (or clips), and a digest of their names and starts: another one when any is another."""
+        names = [(window.clip.clip_id, window.start_s) for window in self.windows]
+        return f"{len(names)} {'windows' if self.stores else 'clips'} ({hashlib.sha256(repr(names).encode()).hexdigest()[:12]})"
+
     def draw(self, index: int, epoch: int) -> Segment:
         """Segment ``index`` of an epoch. A window that cannot be read is refused, or named and another takes its place."""
         failure = None
@@ -317,7 +324,7 @@ class MelPairs:
         Some windows are looked at, evenly over all; a single one that cannot be read is training's business.
         """
         some = [self.windows[int(i)] for i in np.linspace(0, len(self.windows) - 1, min(CHECKED, len(self.windows)))]
-        misfits: list[list[float]] = []
+        misfits: list[list[tuple[float, float]]] = []
         failure = None
         for window in some:
             try:
@@ -327,7 +334,8 @@ class MelPairs:
                 failure = error
         if not misfits and failure is not None:
             raise failure
-        for store, misfit in zip(self.stores, np.median(misfits, axis=0), strict=True):
+        for store, pairs in zip(self.stores, np.array(misfits).transpose(1, 0, 2), strict=True):
+            misfit, swapped = np.median(pairs[:, 0]), pairs[:, 1] < SWAPPED * pairs[:, 0]
             need(
                 misfit <= FITS[store.kind],
                 f"the {store.kind} mels in {store.folders[0].parent} do not fit their sound: {misfit:.1f} apart on average",
@@ -335,13 +343,20 @@ class MelPairs:
                 " other mel settings, of other recordings, or of other starts",
                 fix="write them with this package (`binaural mels`, or binaural_core.audio.log_mel), or check the folders",
             )
+            if 2 * swapped.sum() > len(swapped):
+                what = f"the {store.kind} mels in {store.folders[0]} and {store.folders[1]} fit the other ear better"
+                why = f"so it is in {swapped.sum()} of {len(swapped)} windows, as if left and right were swapped"
+                fix = "swap the two folders, or the ears of the recordings (row 0 is the left one)"
+                need(store.kind == "predicted", what, why=why, fix=fix)
+                warnings.warn(f"{what}: {why}; if a good model made them, {fix}", stacklevel=2)
 
-    def _misfit(self, window: _Window, store: int) -> float:
-        """Mean absolute difference of a window's stored mel and its sound's."""
+    def _misfit(self, window: _Window, store: int) -> tuple[float, float]:
+        """Mean absolute difference of a window's stored mel and its sound's, and the same with the ears swapped."""
         mel_EMF = self.stores[store].read(window.stems[store], self.mel.n_mels)
         hop, frames = self.mel.hop_samples, min(mel_EMF.shape[2], self._heard(window))
         true_EMF = log_mel(both_ears(window.clip, window.start_s, frames * hop, self.mel.sample_rate_hz), self.mel)
-        return float(np.abs(mel_EMF[:, :, :frames] - true_EMF.numpy()).mean())
+        mel_EMF, true_EMF = mel_EMF[:, :, :frames], true_EMF.numpy()
+        return float(np.abs(mel_EMF - true_EMF).mean()), float(np.abs(mel_EMF[::-1] - true_EMF).mean())
 
     def _heard(self, window: _Window) -> int:
         """Frames from a window's start to its recording's end, behind which the window may go on."""

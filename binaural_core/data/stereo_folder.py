@@ -6,6 +6,7 @@ every machine and however many recordings are added later.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection
 from pathlib import Path
 
@@ -38,7 +39,10 @@ def layout_of(root: str | Path) -> str | None:
 
 
 def stereo_clips(folder: str | Path) -> list[RecordingClip]:
-    """The recordings of a folder, by name. Raises InputError when there is none, or one has not exactly two channels."""
+    """The recordings of a folder, by name; names what of it is not taken: a name's second file, and what lies deeper.
+
+    Raises InputError when there is none, or one has not exactly two channels.
+    """
     folder = Path(folder)
     need(folder.is_dir(), f"the folder {folder} is not there", why="it holds the recordings", fix="check the path")
     shelf = Shelf([folder], AUDIO_SUFFIXES)
@@ -59,7 +63,20 @@ def stereo_clips(folder: str | Path) -> list[RecordingClip]:
             fix="give stereo files; two mono files, one for each ear, must be joined into one first",
         )
         found.append(RecordingClip(clip_id=name, video_id=name, ears=path))
+    _say_left_out(folder, {clip.ears for clip in found})
     return found
+
+
+def _say_left_out(folder: Path, taken: set[Path]) -> None:
+    files = {path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file()}
+    others = sorted(path.relative_to(folder) for path in files - taken)
+    others = [path for path in others if not any(part.startswith(".") for part in path.parts)]
+    deeper = [path for path in others if len(path.parts) > 1]
+    for paths, why in ((sorted(set(others) - set(deeper)), "another file has the same name"),
+                       (deeper, "they lie in sub-folders, which are not looked into")):  # fmt: skip
+        if paths:
+            named = ", ".join(map(str, paths[:3])) + " …" * (len(paths) > 3)
+            warnings.warn(f"{len(paths)} sound files in {folder} are left out ({named}): {why}", stacklevel=3)
 
 
 def held_out(names: Collection[str]) -> set[str]:

@@ -23,7 +23,12 @@ CQT_LOWEST_HZ = 32.70
 
 @dataclass(frozen=True, kw_only=True)
 class BigVGANConfig(Config):
-    """Generator, discriminators, mel and training settings under their published names."""
+    """Generator, discriminators, mel and training settings under their published names.
+
+    Narrower than the published code in three things, which no published config uses: a kernel longer than its rate by an
+    odd number (there the wave's length is then no longer ``hop_size`` times the frames), initial channels that the stages
+    cannot halve exactly (there rounded down), and spectral norm. They are refused.
+    """
 
     resblock: Literal["1", "2"]
     """Residual block: "1" AMPBlock1 (pairs of convolutions), "2" AMPBlock2 (single ones)."""
@@ -120,6 +125,21 @@ class BigVGANConfig(Config):
 
     def validate(self) -> None:
         stages = len(self.upsample_rates)
+        for name in (
+            "upsample_rates",
+            "resblock_kernel_sizes",
+            "resblock_dilation_sizes",
+            "mpd_reshapes",
+            "resolutions",
+        ):
+            sizes = getattr(self, name)
+            rows = [row if isinstance(row, tuple) else (row,) for row in sizes]
+            need(
+                bool(rows) and all(row and min(row) >= 1 for row in rows),
+                f"{name} is {list(sizes)}",
+                why="it holds rates, lengths or dilations, and a network needs at least one of each",
+                fix="give a list, and in it numbers of 1 or more",
+            )
         need(
             math.prod(self.upsample_rates) == self.hop_size,
             f"upsample_rates {list(self.upsample_rates)} multiply to {math.prod(self.upsample_rates)}",
@@ -150,19 +170,37 @@ class BigVGANConfig(Config):
             why="each residual block has one odd kernel size and its own list of dilations",
             fix="give as many odd kernel sizes as lists of dilations",
         )
-        need(
-            not self.use_spectral_norm,
-            "use_spectral_norm is on",
-            why="no published BigVGAN uses it and only weight norm is built here",
-            fix="set use_spectral_norm to false",
-        )
-        need(
-            self.silence_weight > 0 and self.lambda_melloss >= 0 and self.segment_size >= self.hop_size,
-            f"silence_weight={self.silence_weight}, lambda_melloss={self.lambda_melloss} or "
-            f"segment_size={self.segment_size} is out of range",
-            why="weights are positive and a segment holds at least one mel frame",
-            fix=f"use silence_weight > 0, lambda_melloss >= 0, segment_size >= {self.hop_size}",
-        )
+        asked = {"use_spectral_norm": self.use_spectral_norm}
+        asked |= {"mrd_use_spectral_norm": self.other.get("mrd_use_spectral_norm", False)}
+        for name, wanted in asked.items():
+            need(
+                not wanted,
+                f"{name} is on",
+                why="no published BigVGAN uses it and only weight norm is built here",
+                fix=f"set {name} to false",
+            )
+        for name, lowest in {
+            "batch_size": 1,
+            "freeze_step": 0,
+            "lambda_melloss": 0,
+            "segment_size": self.hop_size,
+        }.items():
+            value = getattr(self, name)
+            need(
+                value >= lowest,
+                f"{name}={value}",
+                why="weights and steps are not negative, and a segment holds at least one mel frame",
+                fix=f"use {lowest} or more",
+            )
+        positive = ("silence_weight", "clip_grad_norm", "learning_rate", "lr_decay")
+        for name in (*positive, "discriminator_channel_mult", "mrd_channel_mult"):
+            value = getattr(self, name)
+            need(
+                value is None or value > 0,
+                f"{name}={value}",
+                why="at 0 nothing would be learned or built, and below it is no rate, norm or factor",
+                fix="use a number above 0",
+            )
         if self.use_cqtd_instead_of_mrd:
             self._validate_cqt()
 

@@ -2,6 +2,7 @@
 
 `generator_losses` and `discriminator_loss` are the two halves of a training step; the terms they add up stand above
 them. Letters: wave_B1N is one ear per entry of the batch, [-1, 1]; scores and maps are lists as `Discriminators` gives.
+Whatever precision the networks compute in, the losses compute in float32.
 
 Sources: Kong et al. 2020, HiFi-GAN (2010.05646), sec. 2.4, whose equations are cited below; Kumar et al. 2023
 (2306.06546) for the multi-scale mel; the silence weight is the two-stage system's own.
@@ -28,19 +29,19 @@ SCALE_FLOOR = 1e-5
 def discriminator_lsgan(real_scores: Sequence[Tensor], fake_scores: Sequence[Tensor]) -> Tensor:
     """Sum over networks of mean (1 - D(real))² + mean D(fake)² (eq. 1)."""
     pairs = zip(real_scores, fake_scores, strict=True)
-    return sum((1 - real).square().mean() + fake.square().mean() for real, fake in pairs)
+    return sum((1 - real.float()).square().mean() + fake.float().square().mean() for real, fake in pairs)
 
 
 def generator_lsgan(fake_scores: Sequence[Tensor]) -> Tensor:
     """Sum over networks of mean (1 - D(fake))² (eq. 2)."""
-    return sum((1 - fake).square().mean() for fake in fake_scores)
+    return sum((1 - fake.float()).square().mean() for fake in fake_scores)
 
 
 def feature_matching(real_maps: Sequence[Sequence[Tensor]], fake_maps: Sequence[Sequence[Tensor]]) -> Tensor:
     """Twice the sum over networks and layers of the mean absolute difference (eq. 4, lambda 2)."""
     networks = zip(real_maps, fake_maps, strict=True)
     layers = (pair for real, fake in networks for pair in zip(real, fake, strict=True))
-    return FEATURE_WEIGHT * sum((real - fake).abs().mean() for real, fake in layers)
+    return FEATURE_WEIGHT * sum((real.float() - fake.float()).abs().mean() for real, fake in layers)
 
 
 def silence_weights(
@@ -73,7 +74,7 @@ def mel_l1(real_B1N: Tensor, fake_B1N: Tensor, mel: MelConfig, weight_BF: Tensor
 def _log_mel(wave_B1N: Tensor, mel: MelConfig) -> Tensor:
     # A generator that diverged gives NaN: the loss shall be NaN too, which the training loop knows how to answer.
     if not bool(torch.isfinite(wave_B1N).all()):
-        return wave_B1N.sum() * float("nan")
+        return wave_B1N.float().sum() * float("nan")
     return log_mel(wave_B1N[:, 0], mel)
 
 
@@ -97,7 +98,7 @@ def multi_scale_mel(
         why=f"the multi-scale mel mirrors half a window of {longest} at both ends",
         fix=f"train on segments (segment_size) longer than {longest // 2}",
     )
-    total = real_B1N.new_zeros(())
+    total = real_B1N.new_zeros((), dtype=torch.float32)
     for mels, win in SCALES:
         error_BMF = (
             _log10_mel(fake_B1N, mels, win, sample_rate_hz) - _log10_mel(real_B1N, mels, win, sample_rate_hz)

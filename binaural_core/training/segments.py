@@ -58,6 +58,7 @@ class SegmentData:
         self._held_out = pairs("val", config.validation_frames or frames, 1)
         self.predicts = mels["val"][1] is not None  # whether there are predicted mels to validate on
         self.speech = speech_indices(self._held_out, config)
+        self.recordings = {"train": self._training.summary(), "val": self._held_out.summary()}
         together = run.batch_size * world.size
         need(
             world.size == 1 or len(self._training) >= together,

@@ -278,18 +278,16 @@ class Stage2:
         return Shown({"mels": figure}, {name: (wave_EN, rate) for name, wave_EN in waves.items()})
 
     def export(self, folder: Path, tag: str, weights: Mapping[str, dict[str, Tensor]], state: State) -> list[Path]:
-        """``g_best``, or ``g_XXXXXXXX`` and ``do_XXXXXXXX`` named by the step; public BigVGAN format."""
+        """``g_XXXXXXXX`` and ``do_XXXXXXXX`` named by the step, or ``g_best`` and ``do_best``; public BigVGAN format."""
         self.vocoder.save_json(folder / "config.json")
         checkpoint.write_whole(folder / "config.yaml", self.config.save)
         name = "best" if tag == "best" else f"{state.step:08d}"
         files = [checkpoint.save(folder / f"g_{name}", {"generator": dict(weights["generator"])})]
-        if tag != "best":
-            optimizers = {"optim_g": "generator", "optim_d": "discriminators"}
-            others: dict[str, Any] = {judge: dict(weights[judge]) for judge in self.judges}
-            others |= {k: self.public(state.optimizers[v]) for k, v in optimizers.items() if v in state.optimizers}
-            others |= {"steps": state.step, "epoch": state.step // self.steps_per_epoch}
-            files.append(checkpoint.save(folder / f"do_{name}", others))
-        return files
+        optimizers = {"optim_g": "generator", "optim_d": "discriminators"}
+        others: dict[str, Any] = {judge: dict(weights[judge]) for judge in self.judges}
+        others |= {k: self.public(state.optimizers[v]) for k, v in optimizers.items() if v in state.optimizers}
+        others |= {"steps": state.step, "epoch": state.step // self.steps_per_epoch}
+        return [*files, checkpoint.save(folder / f"do_{name}", others)]
 
     def public(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
         """An optimizer's state as published code goes on from it: its schedules ask for the rate they began with."""
@@ -329,7 +327,7 @@ def train(config: Stage2Config, world: World = ALONE, *, progress: bool = True) 
     best_by = "mel_l1_from_predicted" if data.predicts else "mel_l1"
     steps_per_epoch = max(1, data.batches_per_epoch // config.run.accumulate)
     stage = Stage2(config, steps_per_epoch, start=start, best_by=best_by, speech=data.speech)
-    tree: dict[str, Any] = config.to_dict() | {"bigvgan": config.bigvgan.to_public()}
+    tree: dict[str, Any] = config.to_dict() | {"bigvgan": config.bigvgan.to_public(), "recordings": data.recordings}
     run = config.run.replace(decay_per_step=config.bigvgan.lr_decay)
     return stage, fit(stage, data, run, tree=tree, world=world, progress=progress)
 

@@ -117,6 +117,22 @@ class State:
         found = self.world.told(checkpoint.load(self.path) if self.world.first and self.path.is_file() else None)
         if found is None:
             return
+        old, new = (tree.get("recordings") for tree in (found["config"], self.tree))
+        if old is not None and new is not None and old != new:
+            raise InputError(
+                f"{self.folder} holds a run on other recordings ({', '.join(_moves(old, new))})",
+                why="its epochs, its order and its best score are of those",
+                fix="put the recordings and mels back, or give this run another id and let it begin with that one's weights"
+                " (--stage1_checkpoint_path)",
+            )
+        if _is_linear(self.tree) and _is_linear(found["config"]):
+            old, new = (tree["run"]["epochs"] for tree in (found["config"], self.tree))
+            need(
+                old == new,
+                f"{self.folder} holds a run of {old} epochs with the linear schedule, and now there are {new}",
+                why="the share of predicted mels is 0.8 epoch / epochs: it would jump to that of another schedule",
+                fix=f"keep {old} epochs, or begin anew with schedule=piecewise, which does not ask how many there are",
+            )
         changed = sorted(differences(found["config"], self.tree))
         if found["samples_per_step"] != self.samples_per_step:
             changed.append(f"samples per step, {found['samples_per_step']} then and {self.samples_per_step} now,")
@@ -148,6 +164,7 @@ MAY_CHANGE = {"run.epochs", "run.log_steps", "run.checkpoint_steps", "run.valida
 MAY_CHANGE |= {"dataset.root", "run.workers", "run.device", "run.checkpoints", "run.patience", "run.spike"}
 MAY_CHANGE |= {"run.batch_size", "run.accumulate"}
 MAY_CHANGE |= {"start_from"}  # read at a run's beginning alone
+MAY_CHANGE |= {"recordings"}  # compared apart: earlier states do not say them
 MAY_MOVE = {"audio_dir", "mel_pred_dir", "mel_pred_left_dir", "mel_pred_right_dir"}  # the same data in another folder
 MAY_MOVE |= {f"mel_{ear}_{split}_dir" for ear in ("left", "right") for split in ("train", "val")}
 
@@ -159,6 +176,14 @@ def differences(old: Any, new: Any, path: str = "") -> set[str]:
         return set().union(*(differences(old.get(n), new.get(n), f"{path}.{n}".lstrip(".")) for n in names))
     same = old == new or path in MAY_CHANGE or (path in MAY_MOVE and None not in (old, new))
     return set() if same else {path}
+
+
+def _is_linear(tree: dict[str, Any]) -> bool:
+    return bool(tree.get("use_scheduled_sampling")) and tree.get("schedule") == "linear"
+
+
+def _moves(old: dict[str, str], new: dict[str, str]) -> list[str]:
+    return [f"{split}: {old[split]} then, {new[split]} now" for split in old if old[split] != new[split]]
 
 
 def begin_with(optimizer: torch.optim.Optimizer, moments: dict[int, Any], name: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +28,14 @@ class Start:
 
     generator: Path
     others: Path | None
-    why_alone: str = ""
+    note: str = ""  # why there are no others, or why it is not g_best
 
     def said(self) -> str:
         """What is taken, in a sentence."""
         if self.others:
-            return f"Starts from {self.generator}, discriminators and optimizers from {self.others.name}."
-        return f"Starts from {self.generator} alone: {self.why_alone}, so the discriminators begin anew."
+            note = f" ({self.note})" if self.note else ""
+            return f"Starts from {self.generator}{note}, discriminators and optimizers from {self.others.name}."
+        return f"Starts from {self.generator} alone: {self.note}, so the discriminators begin anew."
 
     def load_discriminators(self, judges: dict[str, Discriminators]) -> None:
         """Put the kept weights into those of the discriminators that the file has."""
@@ -56,8 +57,9 @@ class Start:
 def find_start(path: str | Path) -> Start:
     """The checkpoint that a path means: a generator's file, or the folder of a run.
 
-    Of a folder ``g_best`` is taken, else the newest ``g_XXXXXXXX``, else ``bigvgan_generator.pt``. Raises InputError when
-    there is none, or when the path leads to stage 1's own weights.
+    Of a folder ``g_best`` is taken, else the newest ``g_XXXXXXXX``, else ``bigvgan_generator.pt``; where the discriminators
+    of ``g_best`` are gone, the newest pair that has its own. Raises InputError when there is none, or when the path leads
+    to stage 1's own weights.
     """
     path = Path(path)
     need(path.exists(), f"checkpoint {path} is not there", why="the training begins with it", fix="check the path")
@@ -70,6 +72,8 @@ def find_start(path: str | Path) -> Start:
     if NUMBERED.fullmatch(path.name):
         return _with(path, path.with_name("do_" + path.name[2:]))
     if path.name == "g_best":
+        if path.with_name("do_best").is_file():
+            return Start(path, path.with_name("do_best"))
         step = _step_of_best(path.parent)
         if step is None:
             return Start(path, None, "its step is not known (no training_history.json beside it)")
@@ -82,7 +86,12 @@ def _of_folder(folder: Path) -> Start:
         numbered = sorted(p for p in home.glob("g_*") if NUMBERED.fullmatch(p.name))
         for file in (home / "g_best", *numbered[-1:], home / PUBLIC[0]):
             if file.is_file():
-                return find_start(file)
+                start = find_start(file)
+                if start.others or file.name != "g_best":
+                    return start
+                pairs = (pair for pair in map(find_start, reversed(numbered)) if pair.others)
+                pair = next(pairs, None)
+                return replace(pair, note="g_best has no discriminators left") if pair else start
     for home in (folder, folder / "stage1"):
         found = [p for p in sorted(home.glob("*.pth")) if p.name.startswith(DIFFUSION)]
         if found:

@@ -1,5 +1,6 @@
 """Mels on disk and the sound they belong to: names, folders, alignment to the frame, gains, edges, and what is refused."""
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +47,15 @@ class NoiseClip:
 
     def look(self, times_s):
         return []
+
+
+@dataclass(frozen=True)
+class TwoLevels(NoiseClip):
+    """The same noise at both ears, the right one half as loud."""
+
+    @property
+    def whole_EN(self):
+        return super().whole_EN[:1] * np.array([[1.0], [0.5]], np.float32)
 
 
 def stored(folder, clip, start_s, frames=80, shift_frames=0, scale=1.0, split="train"):
@@ -213,6 +223,32 @@ def test_mels_of_another_moment_are_refused_as_true_ones(tmp_path):
         pairs_of([quiet], true=shelf(tmp_path, "true"))
 
 
+@pytest.mark.parametrize("kind", ["predicted", "true"])
+def test_swapped_ears_are_noticed_without_a_suffix(tmp_path, kind):
+    """Near enough to be a prediction's error, or that of true mels; but the other ear's sound is nearer."""
+    clips = [TwoLevels(name) for name in "abc"]
+    for name in ("swapped", "right"):
+        for clip in clips:
+            level_EMF = log_mel(clip.whole_EN, MEL).numpy()[:, :, :80]
+            for ear, mel_MF in zip(("left", "right"), level_EMF[:: -1 if name == "swapped" else 1] + 0.1, strict=True):
+                (tmp_path / name / ear).mkdir(parents=True, exist_ok=True)
+                np.save(tmp_path / name / ear / f"{clip.clip_id}_0.00.npy", mel_MF)
+    swapped, right = (MelShelf(tmp_path / n / "left", tmp_path / n / "right", kind) for n in ("swapped", "right"))
+    if kind == "true":
+        with pytest.raises(
+            InputError, match=r"fit the other ear better. So it is in 3 of 3 windows.*swap the two folders"
+        ):
+            pairs_of(clips, true=swapped)
+    else:
+        with pytest.warns(UserWarning, match="fit the other ear better: so it is in 3 of 3 windows"):
+            pairs_of(clips, predicted=swapped)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pairs_of(clips, **{kind: right})
+        one = MelShelf(tmp_path / "right" / "left", tmp_path / "right" / "left", "predicted")  # both ears the same mel
+        pairs_of(clips, predicted=one)
+
+
 def test_mels_of_other_bands_or_windows_shorter_than_a_segment_are_refused(tmp_path):
     stored(tmp_path, NoiseClip("a"), 0.0, frames=26)
     with pytest.raises(InputError, match="the predicted mels of a have 26 frames"):
@@ -278,6 +314,25 @@ def test_a_plain_folder_of_stereo_files(tmp_path):
     (tmp_path / "real" / "processed" / "binaural_audios_22050Hz").mkdir(parents=True)
     assert layout_of(tmp_path) == layout_of(tmp_path / "FAIR-Play") == "fairplay"
     assert layout_of(tmp_path / "real") == "realbinaural"
+
+
+def test_what_is_not_taken_of_a_plain_folder_is_named(tmp_path):
+    draw = numpy_stream(0, "wave")
+    for name in ("a.wav", "b.wav"):
+        write_audio(tmp_path / name, 0.1 * draw.standard_normal((2, 4410)), 44_100)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert [c.clip_id for c in stereo_clips(tmp_path)] == ["a", "b"]
+    for name in ("a.flac", "deeper/c.wav", "deeper/still/d.wav", "deeper/.hidden.wav"):
+        write_audio(tmp_path / name, 0.1 * draw.standard_normal((2, 4410)), 44_100)
+    same = r"1 sound files in .* \(a\.flac\): another file has the same name"
+    with (
+        pytest.warns(UserWarning, match=same),
+        pytest.warns(
+            UserWarning, match=r"2 sound files in .* \(deeper/c\.wav, deeper/still/d\.wav\): they lie in sub-f"
+        ),
+    ):
+        assert [clip.ears.name for clip in stereo_clips(tmp_path)] == ["a.wav", "b.wav"]
 
 
 def test_what_is_kept_aside_stays_kept_aside_when_recordings_are_added():

@@ -290,3 +290,46 @@ def test_a_diverged_generator_gives_nan_not_an_error(multi_scale):
 def test_waves_of_different_lengths_are_refused():
     with pytest.raises(InputError, match="generated wave has shape"):
         generator_losses(noise(1, 1, 8192), noise(1, 1, 8193), None, config())
+
+
+@pytest.mark.parametrize("multi_scale", [False, True])
+def test_losses_of_networks_in_bf16_are_computed_in_float32(multi_scale):
+    """Scores and maps as they come, the waves on a bf16 grid; everything behind them in full precision."""
+    settings = config(silence_weight=2.0, use_multiscale_melloss=multi_scale, discriminator_channel_mult=0.0625)
+    with first_weights(0):
+        sets = discriminators_of(settings.replace(resolutions=((512, 128, 512),)))
+    real, fake = noise(2, 1, 8192), noise(2, 1, 8192, seed=1).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        made, judged = generator_losses(real, fake, sets, settings), discriminator_loss(real, fake, sets)
+        heard = {name: networks(real, fake) for name, networks in sets.items()}
+    assert {part[0].dtype for parts in heard.values() for part in parts[:2]} == {torch.bfloat16}
+    total = settings.lambda_melloss * generator_losses(real, fake.float(), None, settings)["mel"].double()
+    for name, (real_scores, fake_scores, real_maps, fake_maps) in heard.items():
+        exact = {"judged": 0.0, "adversarial": 0.0, "features": 0.0}
+        for real_BN, fake_BN in zip(real_scores, fake_scores, strict=True):
+            exact["judged"] += float((1 - real_BN.double()).square().mean() + fake_BN.double().square().mean())
+            exact["adversarial"] += float((1 - fake_BN.double()).square().mean())
+        for pair in zip(real_maps, fake_maps, strict=True):
+            exact["features"] += 2 * sum(
+                float((a.double() - b.double()).abs().mean()) for a, b in zip(*pair, strict=True)
+            )
+        assert judged[name].item() == pytest.approx(exact["judged"], rel=1e-6)
+        for term in ("adversarial", "features"):
+            assert made[f"{term}_{name}"].item() == pytest.approx(exact[term], rel=1e-6)
+        total = total + exact["adversarial"] + exact["features"]
+    assert made["total"].item() == pytest.approx(float(total), rel=1e-6)
+    assert {loss.dtype for loss in (*made.values(), *judged.values())} == {torch.float32}
+
+
+def test_the_generators_losses_compare_the_mel_of_the_loss_at_the_configs_rate():
+    """Energy between the two tops is heard by the loss alone; the multi-scale mels have the config's rate."""
+    settings = config(sampling_rate=16_000, fmax=3000.0, fmax_for_loss=None)
+    n = torch.arange(8192)
+    real = noise(1, 1, 8192)
+    fake = real + 0.3 * torch.sin(2 * torch.pi * 6000 / 16_000 * n)
+    wanted = mel_l1(real, fake, MelConfig(sample_rate_hz=16_000)).item()
+    assert wanted > 2 * mel_l1(real, fake, MelConfig(sample_rate_hz=16_000, f_max_hz=3000.0)).item()
+    assert generator_losses(real, fake, None, settings)["mel"].item() == pytest.approx(wanted, rel=1e-6)
+    many = generator_losses(real, fake, None, settings.replace(use_multiscale_melloss=True))["mel"].item()
+    assert many == pytest.approx(multi_scale_mel(real, fake, 16_000).item(), rel=1e-6)
+    assert many != pytest.approx(multi_scale_mel(real, fake, 22_050).item(), rel=1e-3)

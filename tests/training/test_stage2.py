@@ -2,13 +2,14 @@
 
 import itertools
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
 
 from binaural_core import InputError, checkpoint, cli
-from binaural_core.audio import log_mel, read_audio, write_audio
+from binaural_core.audio import MelConfig, log_mel, read_audio, write_audio
 from binaural_core.data.catalog import DatasetConfig, open_clips
 from binaural_core.data.config import DataConfig
 from binaural_core.data.mel_pairs import CONTEXT_FRAMES, Segment, collate_mels, write_mels
@@ -20,10 +21,10 @@ from binaural_core.models.discriminators import (
     MultiResolutionDiscriminator,
     MultiScaleSubbandCQTDiscriminator,
 )
-from binaural_core.models.vocoder_losses import generator_losses
+from binaural_core.models.vocoder_losses import generator_losses, multi_scale_mel
 from binaural_core.places import data_samples
 from binaural_core.scene.casting import SceneConfig
-from binaural_core.seeds import numpy_stream, stream
+from binaural_core.seeds import first_weights, numpy_stream, stream
 from binaural_core.training import annealing, segments, stage2
 from binaural_core.training.distributed import launch
 from binaural_core.training.run import RunConfig
@@ -100,7 +101,8 @@ def noise_batch(predicted=-5.0, frames=24):
 def test_public_checkpoints_are_left_that_load(tmp_path):
     stage, result = stage2.train(config_in(tmp_path, keep_epochs=1), progress=False)
     names = sorted(p.name for p in result.folder.iterdir() if p.name[:2] in ("g_", "do"))
-    assert names == ["do_00000004", "do_00000008", "g_00000004", "g_00000008", "g_best"]  # kept, latest, best
+    steps = ["00000004", "00000008", "best"]  # kept, latest, best
+    assert names == [f"{kind}_{step}" for kind in ("do", "g") for step in steps]
     config = BigVGANConfig.from_json(result.folder / "config.json")
     loaded = BigVGAN.from_checkpoint(result.folder / "g_00000008", config)
     mel_BMF = torch.randn(1, 80, 5, generator=stream(0, "mel"))
@@ -329,6 +331,73 @@ def test_the_second_discriminators_are_those_that_the_vocoders_config_asks_for(t
     assert set(stage2.Stage2(config_in(tmp_path, discriminators=("mpd",)), 4).judges) == {"mpd"}
 
 
+RECIPE = {
+    "sampling_rate": 16_000, "fmax": 4000, "fmax_for_loss": 7000, "learning_rate": 3e-3, "lr_decay": 0.8,
+    "clip_grad_norm": 0.5, "freeze_step": 2, "lambda_melloss": 5.0, "mpd_reshapes": [2, 3],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("multi_scale", [False, True])
+def test_some_steps_are_those_of_the_published_recipe_written_out(tmp_path, recordings, multi_scale):
+    """The same batches through a plain loop: every setting is another than its default, also the rate of the sound."""
+    settings = RECIPE | {"use_multiscale_melloss": multi_scale}
+    config = config_in(tmp_path, audio_dir=str(recordings / "wav"), vocoder=settings, epochs=3, rounds=1)
+    data = segments.SegmentData(config)
+    rate, vocoder = 16_000, config.bigvgan
+    heard, compared = (MelConfig(sample_rate_hz=rate, f_max_hz=top) for top in (4000.0, 7000.0))
+    with first_weights(config.run.seed):
+        generator, mpd, mrd = BigVGAN(vocoder), MultiPeriodDiscriminator(vocoder), MultiResolutionDiscriminator(vocoder)
+    adam = {"lr": 3e-3, "betas": (0.8, 0.99), "eps": 1e-8, "weight_decay": 0.01}
+    of_g = torch.optim.AdamW(generator.parameters(), **adam)
+    of_d = torch.optim.AdamW([*mrd.parameters(), *mpd.parameters()], **adam)
+
+    def mel_distance(real_B1N, fake_B1N):
+        if multi_scale:
+            return multi_scale_mel(real_B1N, fake_B1N, rate)
+        return (log_mel(fake_B1N[:, 0], compared) - log_mel(real_B1N[:, 0], compared)).abs().mean()
+
+    step = 0
+    for epoch in range(3):
+        for batch in data.training(epoch, 0):
+            for optimizer in (of_g, of_d):
+                optimizer.param_groups[0]["lr"] = 3e-3 * 0.8**step
+            context_BN = batch.context_BEN.flatten(0, 1)
+            mel_BMF = log_mel(context_BN, heard)[:, :, CONTEXT_FRAMES:-CONTEXT_FRAMES]
+            real_B1N, fake_B1N = batch.wave_BEN.flatten(0, 1)[:, None], generator(mel_BMF)
+            if step >= 2:
+                loss = 0.0
+                for judge in (mrd, mpd):
+                    for real, fake in zip(judge.hear(real_B1N), judge.hear(fake_B1N.detach()), strict=True):
+                        loss = loss + ((real.scores - 1) ** 2).mean() + (fake.scores**2).mean()
+                of_d.zero_grad()
+                loss.backward()
+                for judge in (mrd, mpd):
+                    torch.nn.utils.clip_grad_norm_(judge.parameters(), 0.5)
+                of_d.step()
+            loss = 5.0 * mel_distance(real_B1N, fake_B1N)
+            for judge in (mrd, mpd) if step >= 2 else ():
+                for real, fake in zip(judge.hear(real_B1N), judge.hear(fake_B1N), strict=True):
+                    loss = loss + ((fake.scores - 1) ** 2).mean()
+                    for a, b in zip(real.maps, fake.maps, strict=True):
+                        loss = loss + 2 * (a.detach() - b).abs().mean()
+            of_g.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(generator.parameters(), 0.5)
+            of_g.step()
+            step += 1
+    stage, result = stage2.train(config, progress=False)
+    assert result.steps == step == 6
+    for name, module in {"generator": generator, "mpd": mpd, "mrd": mrd}.items():
+        for key, wanted in module.state_dict().items():
+            torch.testing.assert_close(stage.modules[name].state_dict()[key], wanted, atol=1e-6, rtol=0, msg=key)
+    (batch,) = data.validation()
+    with torch.no_grad():
+        context_BN = batch.context_BEN.flatten(0, 1)
+        fake_BN = generator(log_mel(context_BN, heard)[:, :, CONTEXT_FRAMES:-CONTEXT_FRAMES])[:, 0]
+        apart = (log_mel(fake_BN, compared) - log_mel(batch.wave_BEN.flatten(0, 1), compared)).abs().mean()
+    assert stage.validate(batch, Draw(0, -1, batch.indices))["mel_l1"] == pytest.approx(float(apart), abs=1e-5)
+
+
 @pytest.mark.parametrize(("until", "norm"), [(1, 1e-4), (0, 1e-2)])
 def test_gradients_are_clipped_lower_in_the_beginning(tmp_path, until, norm):
     early = {"early_clip_norm": 1e-4, "early_clip_steps": until, "vocoder": {"clip_grad_norm": 1e-2}}
@@ -350,11 +419,11 @@ def first(tmp_path_factory, recordings):
 def test_2b_begins_with_2as_weights_discriminators_and_optimizers(tmp_path, first, recordings, capsys):
     stage_a, result_a = first
     config = sampled(
-        tmp_path, recordings, start_from=str(result_a.folder / "g_00000008"), vocoder={"learning_rate": 0.0}
+        tmp_path, recordings, start_from=str(result_a.folder / "g_00000008"), vocoder={"learning_rate": 1e-12}
     )
     stage, _ = stage2.train(config, progress=True)
     assert "g_00000008, discriminators and optimizers from do_00000008" in capsys.readouterr().out
-    for name, module in stage.modules.items():  # at a rate of 0 they stay what they were
+    for name, module in stage.modules.items():  # at such a rate they stay what they were
         for key, value in module.state_dict().items():
             torch.testing.assert_close(value, stage_a.modules[name].state_dict()[key])
     kept = checkpoint.load(result_a.folder / "do_00000008")
@@ -367,12 +436,50 @@ def test_2b_begins_with_2as_weights_discriminators_and_optimizers(tmp_path, firs
     stage2.train(config.replace(start_from="gone"), progress=True)  # a run under way does not read it again
 
 
-def test_of_a_folder_the_best_is_taken_with_the_do_file_of_its_step(tmp_path, first):
+def test_the_best_keeps_its_discriminators_and_moments_however_long_the_run_goes_on(tmp_path, monkeypatch, recordings):
+    """The best at the first of three validations: the numbered files of its step are gone at the end."""
+    scores = iter((1.0, 2.0, 3.0))
+    monkeypatch.setattr(stage2.Stage2, "validate", lambda *_: {"mel_l1": next(scores)})
+    at_best, real = {}, stage2.Stage2.export
+
+    def watched(self, folder, tag, weights, state):
+        if tag == "best":
+            at_best.update({name: module.state_dict()["discriminators.0.conv_post.bias"].clone()
+                            for name, module in self.judges.items()})  # fmt: skip
+        return real(self, folder, tag, weights, state)
+
+    monkeypatch.setattr(stage2.Stage2, "export", watched)
+    config = config_in(tmp_path, audio_dir=str(recordings / "wav"), epochs=3, rounds=1, keep_epochs=0)
+    stage, result = stage2.train(config.replace(mel_pred_dir=None), progress=False)
+    assert sorted(p.name for p in result.folder.glob("do_*")) == ["do_00000006", "do_best"]
+    start = find_start(result.folder)
+    assert (start.generator.name, start.others.name) == ("g_best", "do_best")
+    assert checkpoint.load(start.others)["steps"] == 2
+    assert start.moments("optim_g", stage.judges)[0]["step"] == 2
+    begun = stage2.Stage2(config, 2, start=start)
+    for name, bias in at_best.items():
+        assert torch.equal(begun.judges[name].state_dict()["discriminators.0.conv_post.bias"], bias)
+
+
+def test_of_a_folder_the_best_is_taken_with_its_do_file(tmp_path, first):
     folder = first[1].folder
     rows = [r for r in json.loads((folder / "training_history.json").read_text())["rows"] if r["kind"] == "validate"]
     step = min(rows, key=lambda row: row["mel_l1"])["step"]
     start = find_start(folder)
-    assert (start.generator, start.others) == (folder / "g_best", folder / f"do_{step:08d}")
+    assert (start.generator, start.others) == (folder / "g_best", folder / "do_best")
+    for name in ("g_best", f"do_{step:08d}", "training_history.json"):  # as earlier runs left them
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    assert find_start(tmp_path).others == tmp_path / f"do_{step:08d}"
+    (tmp_path / f"do_{step:08d}").unlink()
+    assert "so the discriminators begin anew" in find_start(tmp_path).said()
+    for name in ("g_00000008", "do_00000008"):  # of an earlier run that went on after its best
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    (tmp_path / "training_history.json").unlink()
+    start = find_start(tmp_path)
+    assert (start.generator.name, start.others.name) == ("g_00000008", "do_00000008")
+    assert "g_00000008 (g_best has no discriminators left), discriminators and optimizers from do_0" in start.said()
+    for name in ("g_best", "do_00000008"):
+        (tmp_path / name).unlink()
     for name in ("g_00000004", "do_00000004", "g_00000008", "config.json"):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     assert find_start(tmp_path).generator == tmp_path / "g_00000008"
@@ -429,6 +536,47 @@ def test_moments_of_other_parameters_are_refused():
     for other in ({0: fitting[0]}, {0: fitting[1], 1: fitting[0]}):
         with pytest.raises(InputError, match="the optimizer of generator was kept for other parameters"):
             begin_with(optimizer, other, "generator")
+
+
+def test_the_linear_schedule_is_not_bent_by_more_epochs(tmp_path, recordings, monkeypatch):
+    stage2.train(sampled(tmp_path, recordings, epochs=1), progress=False)
+    with pytest.raises(InputError, match=r"a run of 1 epochs with the linear schedule.*schedule=piecewise"):
+        stage2.train(sampled(tmp_path, recordings, epochs=2), progress=False)
+    state = checkpoint.load(tmp_path / "two" / "state_latest.pt")
+    for change in ({"schedule": "piecewise"}, {"use_scheduled_sampling": False}):  # these ask for no number of epochs
+        checkpoint.save(tmp_path / "two" / "state_latest.pt", state | {"config": state["config"] | change})
+        with pytest.raises(Stop):
+            stopped_at_its_first_step(sampled(tmp_path, recordings, epochs=2, **change), monkeypatch)
+
+
+def stopped_at_its_first_step(config, monkeypatch):
+    def stop(*_):
+        raise Stop
+
+    monkeypatch.setattr(stage2.Stage2, "prepare", stop)
+    stage2.train(config, progress=False)
+
+
+def test_a_run_does_not_go_on_with_other_recordings(tmp_path, recordings, monkeypatch):
+    for name in ("here", "there"):  # moved, they are the same ones
+        shutil.copytree(recordings / "wav", tmp_path / name)
+    stage2.train(config_in(tmp_path, audio_dir=str(tmp_path / "here"), epochs=1), progress=False)
+    moved = config_in(tmp_path, audio_dir=str(tmp_path / "there"), epochs=2)
+    with pytest.raises(Stop):
+        stopped_at_its_first_step(moved, monkeypatch)
+    state = tmp_path / "two" / "state_latest.pt"
+    kept = checkpoint.load(state)
+    for change, said in (("add", "4 clips .* then, 5 clips .* now"), ("rename", "4 clips .* then, 4 clips .* now")):
+        if change == "add":
+            shutil.copy(tmp_path / "there" / "clip0.wav", tmp_path / "there" / "clip10.wav")
+        else:
+            (tmp_path / "there" / "clip0.wav").unlink()
+        with pytest.raises(InputError, match=rf"a run on other recordings \(train: {said}\).*another id"):
+            stage2.train(moved, progress=False)
+    kept["config"].pop("recordings")  # as earlier versions wrote it
+    checkpoint.save(state, kept)
+    with pytest.raises(Stop):
+        stopped_at_its_first_step(moved, monkeypatch)
 
 
 def test_a_run_goes_on_where_its_data_moved_but_not_with_other_data():
