@@ -216,9 +216,9 @@ class Evaluation(Parameters):
     data_root: str = ""
     split: str = "test"
     clips: Annotated[int, Between(0, 100_000)] = 12
-    seconds: Annotated[float, Between(1.0, 60.0)] = 2.0
+    seconds: Annotated[float, Between(1.0, 60.0)] = 1.5
     systems: str = "mono,warp,ours:mono_phase"
-    sets: Annotated[int, Between(20, 10_000)] = 300
+    sets: Annotated[int, Between(20, 10_000)] = 200
     listeners: Annotated[int, Between(8, 1000)] = 20
 
     def validate(self) -> None:
