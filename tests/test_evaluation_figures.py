@@ -60,3 +60,10 @@ def test_intervals_are_bars_around_their_dots_and_run_downwards():
         assert axis.get_xlabel() == quantity
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["first", "published"]
     assert figure.axes[0].get_ylim() == pytest.approx((1.5, -0.5))
+
+
+def test_panels_of_one_quantity_share_their_scale_when_asked():
+    panels = {who: {"first": Interval(mean, mean - 1, mean + 1, 9, 0)} for who, mean in (("all", 10.0), ("some", 90.0))}
+    together, apart = drawn(intervals_figure(panels, alike=True)), drawn(intervals_figure(panels))
+    assert together.axes[0].get_xlim() == together.axes[1].get_xlim()
+    assert apart.axes[0].get_xlim() != apart.axes[1].get_xlim()
