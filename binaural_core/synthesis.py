@@ -85,8 +85,8 @@ def open_vocoder(
     need(
         (inside / "g_best").is_file(),
         f"{folder} holds no trained stage 2",
-        why="the mode bigvgan needs stage2/g_best and stage2/config.json, and none ship",
-        fix='run `make demo` and name the weights "demo", train one with `binaural train stage2`, name a BigVGAN generator '
+        why="the mode bigvgan needs stage2/g_best and stage2/config.json",
+        fix="leave --weights out to take the shipped ones, train one with `binaural train stage2`, name a BigVGAN generator "
         "file with --vocoder, or take --stage2 mono_phase with --audio_dir",
     )
     return PerEar.open(inside / "g_best", vocoder_config, device=pick_device(device), bf16=bf16)

@@ -530,7 +530,7 @@ def test_sound_that_does_not_belong_to_the_mels_is_named(vocoder, tmp_path):
 
 
 def test_a_vocoder_is_opened_from_weights_or_from_a_file(tmp_path):
-    with pytest.raises(InputError, match=r"holds no trained stage 2.*make demo"):
+    with pytest.raises(InputError, match=r"holds no trained stage 2.*take the shipped ones"):
         open_vocoder(weights=tmp_path)
     mel_EMF = torch.from_numpy(drawn(8))
     expected_EN = PerEar.open(GOLDEN / "bigvgan_generator.pt")(mel_EMF, None)
