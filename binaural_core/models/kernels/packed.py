@@ -80,15 +80,13 @@ class Block:
 
     def __call__(self, x_BVNL: Tensor, into: Tensor | None) -> Tensor:
         """The block's output, added to ``into`` where given."""
-        for number, (activation, convolution) in enumerate(self.layers, start=1):
-            if number % self.per_step == 1 or self.per_step == 1:
-                inner_BVNL = x_BVNL
-            inner_BVNL = activation(inner_BVNL)
-            if number % self.per_step == 0:
-                last = number == len(self.layers)
-                x_BVNL = convolution(inner_BVNL, add=x_BVNL, into=into if last else None)
-            else:
-                inner_BVNL = convolution(inner_BVNL)
+        for first in range(0, len(self.layers), self.per_step):
+            *before, (activation, convolution) = self.layers[first : first + self.per_step]
+            inner_BVNL = x_BVNL
+            for early_activation, early_convolution in before:
+                inner_BVNL = early_convolution(early_activation(inner_BVNL))
+            last = first + self.per_step == len(self.layers)
+            x_BVNL = convolution(activation(inner_BVNL), add=x_BVNL, into=into if last else None)
         return x_BVNL
 
 
