@@ -42,7 +42,9 @@ def test_the_lock_holds_every_requirement_within_its_bound():
 
 
 def test_the_tested_set_is_the_locked_set():
-    installed = {canonical(d.metadata["Name"]): d.version.split("+")[0] for d in metadata.distributions()}
+    installed: dict[str, str] = {}
+    for found in metadata.distributions():  # in the order of imports: setuptools puts copies of its own at the end
+        installed.setdefault(canonical(found.metadata["Name"]), found.version.split("+")[0])
     differing = {
         name: (version, installed.get(canonical(name)))
         for name, version in LOCK.items()

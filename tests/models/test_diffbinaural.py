@@ -84,7 +84,7 @@ def test_nothing_seen_is_one_thing():
     masked = [*sight()[:3], torch.ones(2, 2, 3, dtype=torch.bool)]
     expected = model.sample(mono, masked, noise_BEMF=noise)
     for nothing in ([x[:, :, :0] for x in sight()], [x[:, :0] for x in sight()]):
-        torch.testing.assert_close(model.sample(mono, nothing, noise_BEMF=noise), expected, atol=1e-3, rtol=0)
+        torch.testing.assert_close(model.sample(mono, nothing, noise_BEMF=noise), expected, atol=5e-3, rtol=0)
     assert (model.sample(mono, sight(), noise_BEMF=noise) - expected).abs().max() > 0.05
 
 
