@@ -152,7 +152,7 @@ def test_two_processes_leave_the_same_table(tmp_path):
     assert keys[0] == keys[1]
     assert len(keys[0]) == len(set(keys[0])) == 3 * 2
     assert json.loads((tmp_path / "two" / "summary.json").read_text())["processes"] == 2
-    assert said(run(config)) == said(one)  # one process goes on where two were: nothing is left to do
+    assert said(run(config)) == said(two)  # one process goes on where two were: nothing is left to do
 
 
 def test_the_command_measures_scenes_and_writes_everything(tmp_path, capsys):
