@@ -40,3 +40,9 @@ def pick_device(name: str | torch.device) -> torch.device:
         fix="use cpu, or auto to take what there is",
     )
     return device
+
+
+def config_file(path: str | Path) -> Path:
+    """A config by its path, or by the bare name of one that ships."""
+    shipped = CONFIGS / path
+    return shipped if shipped.is_file() else Path(path)

@@ -11,11 +11,11 @@ from binaural_core.errors import InputError, need
 
 def load_config(kind, path: str | None):
     """A config from a path or, by its bare name, from the shipped ones."""
-    from binaural_core.places import CONFIGS
+    from binaural_core.places import config_file
 
     if path is None:
         return kind()
-    return kind.load(CONFIGS / path if (CONFIGS / path).is_file() else path)
+    return kind.load(config_file(path))
 
 
 def dataset_of(config: str | None, kind: str | None, root: str | None, changes: tuple[str, ...]):

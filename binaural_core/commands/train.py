@@ -183,9 +183,9 @@ class TrainStage2:
     def _config(self, kind):
         """The config that the flags change: a YAML of ours, or the default one with a public JSON in it."""
         from binaural_core.models.bigvgan_config import BigVGANConfig
-        from binaural_core.places import CONFIGS
+        from binaural_core.places import config_file
 
-        path = CONFIGS / self.config if self.config and (CONFIGS / self.config).is_file() else self.config
+        path = config_file(self.config) if self.config else None
         if path is None or not str(path).endswith(".json"):
             return load_config(kind, self.config)
         need(

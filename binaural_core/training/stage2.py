@@ -26,7 +26,7 @@ from binaural_core.models.bigvgan import BigVGAN
 from binaural_core.models.bigvgan_config import BigVGANConfig
 from binaural_core.models.discriminators import discriminators_of
 from binaural_core.models.vocoder_losses import discriminator_loss, generator_losses, mel_l1
-from binaural_core.places import CONFIGS
+from binaural_core.places import config_file
 from binaural_core.seeds import first_weights
 from binaural_core.training import annealing
 from binaural_core.training.distributed import ALONE, World
@@ -112,8 +112,7 @@ class Stage2Config(Config):
 
     @property
     def bigvgan(self) -> BigVGANConfig:
-        shipped = CONFIGS / self.vocoder
-        config = BigVGANConfig.from_json(shipped if shipped.is_file() else self.vocoder)
+        config = BigVGANConfig.from_json(config_file(self.vocoder))
         return config if self.freeze_step is None else config.replace(freeze_step=self.freeze_step)
 
 

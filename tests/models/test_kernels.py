@@ -23,24 +23,8 @@ from binaural_core.models.kernels.packed import Convolution, PackedBigVGAN
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "bigvgan"
 WAYS = ["plain", "polyphase", "fused"]
-LENGTHS = [
-    1,
-    2,
-    3,
-    4,
-    63,
-    64,
-    65,
-    67,
-    128,
-    511,
-    512,
-    513,
-    514,
-    515,
-    516,
-    1030,
-]  # around the ends of stretches and chunks
+# around the ends of stretches and chunks
+LENGTHS = [1, 2, 3, 4, 63, 64, 65, 67, 128, 511, 512, 513, 514, 515, 516, 1030]
 
 
 @pytest.fixture(autouse=True)

@@ -1,8 +1,8 @@
 // The alias-free activation of BigVGAN on CUDA, with its gradients. Formulas and letters as in alias_free.cpp.
 //
-// One block makes CHUNK samples of one row: it reads x once into shared memory, keeps the signal at twice the rate there,
-// and writes y once, where the plain way writes and reads eight times as much. Every loop strides over the block's
-// threads, so the code is right for a block of any size, also of one thread: that is how it is tested without a GPU.
+// One block makes CHUNK samples of one row: it reads x once into shared memory, keeps the signal at twice the rate there, and
+// writes y once, where the plain way goes to memory and back at every step. Every loop strides over the block's threads, so
+// the code is right for a block of any size, also of one thread: that is how it is tested without a GPU.
 
 #include <cstdint>
 

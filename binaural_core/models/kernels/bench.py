@@ -25,7 +25,7 @@ from torch import Tensor
 from binaural_core.errors import InputError, need
 from binaural_core.models import kernels
 from binaural_core.models.bigvgan import BigVGAN, BigVGANConfig
-from binaural_core.places import CONFIGS
+from binaural_core.places import config_file
 
 WAYS: tuple[kernels.Way, ...] = ("plain", "polyphase", "fused")
 PINNED = {
@@ -216,8 +216,7 @@ def _highest(device: str) -> Iterator[Callable[[], float | None]]:
 
 
 def _config(vocoder: str) -> BigVGANConfig:
-    shipped = CONFIGS / vocoder
-    return BigVGANConfig.from_json(shipped if shipped.is_file() else vocoder)
+    return BigVGANConfig.from_json(config_file(vocoder))
 
 
 def _name(vocoder: str) -> str:

@@ -159,7 +159,7 @@ def packable(config: BigVGANConfig) -> bool:
 def state_of(network: nn.Module) -> list[int]:
     """One number for each tensor of a network, which changes with any of its values: their bits added up.
 
-    PyTorch counts changes too, but not those made through ``.data``. Reads everything once: some 1 % of an inference.
+    PyTorch counts changes too, but not those made through ``.data``. Reads every tensor once.
     """
     found = []
     for tensor in (*network.parameters(), *network.buffers()):
