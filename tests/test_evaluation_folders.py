@@ -2,13 +2,15 @@
 
 import csv
 import json
+import os
 
 import numpy as np
 import pytest
 
 from binaural_core import InputError, cli
 from binaural_core.audio import read_audio, write_audio
-from binaural_core.evaluation import evaluate_audio, evaluate_mels, folders
+from binaural_core.evaluation import Report, evaluate_audio, evaluate_mels, folders, journal
+from binaural_core.evaluation.folders import listed
 from binaural_core.metrics.summary import summarize
 from binaural_core.seeds import numpy_stream
 
@@ -137,6 +139,97 @@ def test_a_name_that_two_files_have_is_not_guessed(tmp_path):
     assert found.only_reference == ["x/b", "y/b"]  # b fits both, so neither
 
 
+def test_two_stereo_files_named_as_ears_are_not_averaged_into_one(tmp_path):
+    for side in ("left", "right"):
+        put(tmp_path / "true", f"turn_{side}.wav", sound(side))
+        put(tmp_path / "pred", f"turn_{side}.wav", sound(side))
+    found = evaluate_audio(tmp_path / "pred", tmp_path / "true")
+    assert found.rows == {}
+    assert "turn_left.wav has 2 channels" in found.broken["turn"]
+    assert "rename both files" in found.broken["turn"]
+
+
+def test_an_ear_that_is_there_twice_is_not_guessed(tmp_path):
+    put(tmp_path / "true", "a.wav", sound("a"))
+    for name in ("a_left.wav", "a_left.flac", "a_right.wav"):
+        put(tmp_path / "pred", name, sound("a")[:1])
+    found = evaluate_audio(tmp_path / "pred", tmp_path / "true")
+    assert found.rows == {}
+    assert all(name in found.broken["a"] for name in ("a_left.wav", "a_left.flac", "a_right.wav"))
+
+
+def test_links_to_nowhere_are_named_and_folders_named_like_sounds_are_none(tmp_path):
+    pred, true = three(tmp_path)
+    for name in "ab":
+        (pred / f"{name}.wav").unlink()
+    (pred / "a.wav").symlink_to("nowhere.wav")
+    (pred / "b.wav").mkdir()
+    found = evaluate_audio(pred, true, out=tmp_path / "out")
+    assert set(found.rows) == {"c"}
+    assert "is not there" in found.broken["a"]
+    assert found.only_reference == ["b"]
+
+
+def test_names_are_the_same_however_their_accents_are_composed(tmp_path):
+    put(tmp_path / "true", "caf\u00e9.wav", sound("a"))
+    put(tmp_path / "pred", "cafe\u0301.wav", sound("a"))
+    found = evaluate_audio(tmp_path / "pred", tmp_path / "true")
+    assert (set(found.rows), found.complete) == ({"caf\u00e9"}, True)
+
+
+def test_names_that_are_no_text_are_written_all_the_same(tmp_path):
+    pred, true = three(tmp_path)
+    for folder in (pred, true):
+        (folder / "a.wav").rename(os.fsdecode(bytes(folder) + b"/a\xff.wav"))
+    command = ["evaluate", "audio", "--pred_dir", str(pred), "--gt_dir", str(true), "--out", str(tmp_path / "out")]
+    assert cli.main(command) in (0, 2)  # whether such a file can be opened is the system's business
+    broken = json.loads((tmp_path / "out" / "summary.json").read_text())["broken"]
+    measured = {row["clip"] for row in csv.DictReader((tmp_path / "out" / "measures.csv").open())}
+    assert measured | set(broken) == {"a\\xff", "b", "c"}
+    assert (tmp_path / "out" / "report.html").is_file()
+
+
+def test_missing_and_extra_files_stand_in_everything_that_is_written(two, tmp_path):
+    out, (pred, true) = tmp_path / "out", two
+    cli.main(["evaluate", "audio", "--pred_dir", str(pred), "--gt_dir", str(true), "--out", str(out)])
+    page, tables = (out / "report.html").read_text(), (out / "measures.md").read_text()
+    assert "<h2>References without a prediction: 1</h2><p><code>c</code></p>" in page
+    assert "<h2>Predictions without a reference: 1</h2><p><code>d</code></p>" in page
+    assert "1 references without a prediction: c" in tables
+    assert "not measured: e: the prediction lasts 0.400 s" in tables
+
+
+def test_many_broken_files_fit_one_screen(tmp_path):
+    broken = {f"clip{number}": "it is cut off" for number in range(25)}
+    lines = listed(Report({}, [], [], broken))
+    assert len(lines) == 11
+    assert lines[-1] == "not measured: 15 more; summary.json (--out) names them all"
+    assert len(listed(Report({}, [], [], dict(list(broken.items())[:10])))) == 10
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_anything_is_measured(tmp_path, monkeypatch):
+    pair, calls = three(tmp_path), counted(monkeypatch)
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"nothing can be written to .*file\. File exists"):
+        evaluate_audio(*pair, out=tmp_path / "file")
+    assert calls == []
+
+
+def test_a_disk_that_is_full_is_not_a_broken_file(tmp_path, monkeypatch):
+    def full(file, line):
+        raise OSError(28, "No space left on device")
+
+    pair = three(tmp_path)
+    monkeypatch.setattr(journal.os, "write", full)
+    with pytest.raises(InputError, match=r"nothing can be written to .*out\. No space left"):
+        evaluate_audio(*pair, out=tmp_path / "out")
+
+
+def test_a_rate_without_cues_is_refused_at_once(tmp_path):
+    with pytest.raises(InputError, match="sample_rate_hz is 0"):
+        evaluate_audio(*three(tmp_path), sample_rate_hz=0)
+
+
 class Stopped(Exception):
     pass
 
@@ -169,14 +262,25 @@ def test_a_stopped_run_goes_on_where_it_was(tmp_path, monkeypatch):
     with pytest.raises(Stopped):
         evaluate_audio(*pair, out=out, on_file=stop)
     assert len(calls) == 2
-    with open(out / "measures.csv", "a") as table:
-        table.write("c,prediction,12:3")  # the row that was being written when the power went
+    with open(out / "measures.csv", "ab") as table:
+        table.write("é".encode()[:1])  # the row that was being written when the power went, in the middle of a letter
     found = evaluate_audio(*pair, out=out)
     assert len(calls) == 3
     assert found.rows == evaluate_audio(*pair).rows
     calls.clear()
     assert evaluate_audio(*pair, out=out).rows == found.rows
     assert calls == []
+
+
+def test_a_row_with_a_spoiled_number_is_measured_again(tmp_path, monkeypatch):
+    pair, out = three(tmp_path), tmp_path / "out"
+    found = evaluate_audio(*pair, out=out)
+    table = out / "measures.csv"
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join([*lines[:2], lines[2].rpartition(",")[0] + ",1.2x", *lines[3:], ""]))
+    calls = counted(monkeypatch)
+    assert evaluate_audio(*pair, out=out).rows == found.rows
+    assert len(calls) == 1
 
 
 def test_a_file_that_has_changed_is_measured_again(tmp_path, monkeypatch):

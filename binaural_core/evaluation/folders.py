@@ -1,9 +1,10 @@
 """Folders of predictions against folders of references, in whatever layout they are.
 
 Files belong together when their paths below the folder agree but for the suffix; what is left over is matched by its bare
-name where that is unique on both sides. Two files ``x_left`` and ``x_right`` (side by side, or in folders ``left`` and
-``right``) are the ears of one recording ``x``. What has no partner is listed, never passed over in silence; what cannot be
-read is named with the reason, and the others go on.
+name where that is unique on both sides. Two mono files ``x_left`` and ``x_right`` (side by side, or in folders ``left`` and
+``right``) are the ears of one recording ``x``. Letters with accents are the same however they are composed. What has no
+partner is listed, never passed over in silence; what cannot be read is named with the reason, and the others go on. Only
+files whose names begin with a dot are not looked at.
 
 A prediction may end a hop before or after its reference (vocoders give whole hops). More is a mistake worth hearing of:
 such a pair is named with both lengths, not measured. Only with ``common`` is it measured over what both have.
@@ -11,6 +12,8 @@ such a pair is named with both lengths, not measured. Only with ``common`` is it
 
 from __future__ import annotations
 
+import itertools
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -28,11 +31,12 @@ from binaural_core.evaluation.journal import Journal, Row, fingerprint
 from binaural_core.evaluation.results import Results, machine
 from binaural_core.metrics import mel_l1, mel_l2, mel_rmse
 from binaural_core.metrics.azimuth import AzimuthMatcher
-from binaural_core.metrics.pairs import LENGTH_TOLERANCE
+from binaural_core.metrics.pairs import LENGTH_TOLERANCE, LOWEST_RATE_HZ
 from binaural_core.metrics.summary import CUES, FIELD, MELS, SPEECH, summarize
 
 EARS = ("left", "right")
 PREDICTION, MONO = "prediction", "mono"
+SHOWN = 10  # of what could not be measured; all of it is in summary.json
 BROKEN = (InputError, ValueError, OSError, EOFError, soundfile.LibsndfileError)
 TEXT, KEY = ("clip", "system", "files"), ("clip", "system")
 MEL_MEASURES = {"mel_rmse": mel_rmse, "mel_l1": mel_l1, "mel_l2": mel_l2}
@@ -50,7 +54,7 @@ class Item:
         """Both ears (2, N). Raises InputError naming the file."""
         if len(self.paths) == 1:
             return read_audio(self.paths[0], sample_rate_hz=sample_rate_hz, channels=2).wave_CN
-        ears = [read_audio(path, sample_rate_hz=sample_rate_hz, channels=1).wave_CN[0] for path in self.paths]
+        ears = [_one_ear(path, sample_rate_hz) for path in self.paths]
         lengths = [len(ear_N) for ear_N in ears]
         need(
             max(lengths) - min(lengths) <= LENGTH_TOLERANCE,
@@ -62,8 +66,11 @@ class Item:
 
     @property
     def state(self) -> str:
-        """Changes whenever a file does."""
-        return ",".join(f"{path.stat().st_size}:{path.stat().st_mtime_ns}" for path in self.paths)
+        """Changes whenever a file does; empty where one is gone, such as a link to nowhere."""
+        try:
+            return ",".join(f"{(at := path.stat()).st_size}:{at.st_mtime_ns}" for path in self.paths)
+        except OSError:
+            return ""
 
 
 @dataclass(frozen=True)
@@ -103,7 +110,8 @@ class Report:
         if self.results is not None:
             if not (folder / "measures.csv").is_file():
                 self.results.write_csv(folder / "measures.csv")
-            write_whole(folder / "measures.md", lambda t: t.write_text(self.results.markdown() + "\n"))
+            text = "\n\n".join([self.results.markdown(), *listed(self)]) + "\n"
+            write_whole(folder / "measures.md", lambda t: t.write_bytes(text.encode("utf-8", "backslashreplace")))
         unmatched = {"only_predicted": self.only_predicted, "only_reference": self.only_reference}
         summary = self.results.summary() if self.results is not None else {}
         found = {"mean": self.mean, "files": len(self.rows), "broken": self.broken} | unmatched
@@ -131,6 +139,12 @@ def evaluate_audio(
     are measured again. `Report.save` writes the rest.
     Raises InputError when a folder is missing or no name matches.
     """
+    need(
+        sample_rate_hz >= LOWEST_RATE_HZ,
+        f"sample_rate_hz is {sample_rate_hz}",
+        why=f"both sides are brought to it, and no cue is left under {LOWEST_RATE_HZ}",
+        fix="give the rate in Hz, such as 22050",
+    )
     speaking = [f.__name__ for f in SPEECH] if speech else []
     placing = ["azimuth_error_deg"] if matcher else []
     known = [f.__name__ for f in (*CUES, *MELS, *FIELD)]
@@ -194,7 +208,7 @@ def match(predicted: dict[str, list[Item]], true: dict[str, list[Item]]) -> Matc
     for items, whose in ((predicted, "prediction"), (true, "reference")):
         for name, several in list(items.items()):
             if len(several) > 1:
-                files = " and ".join(str(item.paths[0]) for item in several)
+                files = " and ".join(sorted({str(path) for item in several for path in item.paths}))
                 broken[name] = f"more than one {whose} has this name: {files}"
                 del items[name]
     for name in broken:
@@ -220,18 +234,21 @@ def listed(found: Report) -> list[str]:
         for kind, names in alone.items()
         if names
     ]
-    return lines + [f"not measured: {name}: {why}" for name, why in found.broken.items()]
+    lines += [f"not measured: {name}: {why}" for name, why in itertools.islice(found.broken.items(), SHOWN)]
+    more = len(found.broken) - SHOWN
+    return lines + ([f"not measured: {more} more; summary.json (--out) names them all"] if more > 0 else [])
 
 
 def _items(folder: str | Path, suffixes: Sequence[str], *, ears: bool) -> dict[str, list[Item]]:
     """The recordings of a folder by name."""
     folder = Path(folder)
     need(folder.is_dir(), f"the folder {folder} is not there", why="its files are compared", fix="check the path")
-    files = [p for p in sorted(folder.rglob("*")) if p.suffix.lower() in suffixes and not p.name.startswith(".")]
+    known = [p for p in sorted(folder.rglob("*")) if p.suffix.lower() in suffixes and not p.name.startswith(".")]
+    files = [path for path in known if not path.is_dir()]
     alone: dict[str, list[Path]] = {}
     sided: dict[str, dict[str, list[Path]]] = {}
     for path in files:
-        name = path.relative_to(folder).with_suffix("").as_posix()
+        name = _name(path.relative_to(folder))
         ear, both = _ear(name)
         if ears and ear:
             sided.setdefault(both, {}).setdefault(ear, []).append(path)
@@ -240,14 +257,32 @@ def _items(folder: str | Path, suffixes: Sequence[str], *, ears: bool) -> dict[s
     items: dict[str, list[Item]] = {}
     for both, by_ear in sided.items():
         if set(by_ear) == set(EARS):
-            paths = tuple(zip(*(by_ear[ear] for ear in EARS), strict=False))
-            items.setdefault(both, []).extend(Item(both, pair) for pair in paths)
+            pairs = itertools.product(*(by_ear[ear] for ear in EARS))  # more than one, where an ear is there twice
+            items.setdefault(both, []).extend(Item(both, pair) for pair in pairs)
         else:  # a lone name that happens to end so
             for path in next(iter(by_ear.values())):
-                alone.setdefault(path.relative_to(folder).with_suffix("").as_posix(), []).append(path)
+                alone.setdefault(_name(path.relative_to(folder)), []).append(path)
     for name, paths in alone.items():
         items.setdefault(name, []).extend(Item(name, (path,)) for path in paths)
     return items
+
+
+def _name(path: Path) -> str:
+    """A path without its suffix, as text that can be written: accents composed, bytes that are no UTF-8 as ``\\xff``."""
+    name = path.with_suffix("").as_posix().encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return unicodedata.normalize("NFC", name)
+
+
+def _one_ear(path: Path, sample_rate_hz: int) -> np.ndarray:
+    """(N,). Raises InputError when the file has both ears."""
+    wave_CN = read_audio(path, sample_rate_hz=sample_rate_hz).wave_CN
+    need(
+        len(wave_CN) == 1,
+        f"{path} has {len(wave_CN)} channels",
+        why="with a file of the same name for the other ear beside it, it is taken for one ear of a recording",
+        fix="keep one channel of it; or rename both files, if they are recordings of their own",
+    )
+    return wave_CN[0]
 
 
 def _ear(name: str) -> tuple[str | None, str]:
@@ -291,16 +326,18 @@ def _measured(
     for number, (name, pair) in enumerate(matched.pairs.items(), start=1):
         if not all((name, system) in done for system in systems):
             try:
-                for system, measures in measure(*pair).items():
-                    if (name, system) not in done:
-                        journal.append({"clip": name, "system": system, "files": state[name], **measures})
+                measured = measure(*pair)
             except BROKEN as error:
-                broken[name] = str(error)
+                measured, broken[name] = {}, str(error)
+            for system, measures in measured.items():
+                if (name, system) not in done:
+                    journal.append({"clip": name, "system": system, "files": state[name], **measures})
         if on_file:
             on_file(number, count)
     order = {name: number for number, name in enumerate(matched.pairs)}
     journal.rewrite(sorted(journal.read(), key=lambda row: (order[row["clip"]], systems.index(row["system"]))))
     told = {"settings": settings, "fingerprint": fingerprint(settings), "machine": machine(), "broken": broken}
+    told |= {"only_predicted": matched.only_predicted, "only_reference": matched.only_reference}
     results = Results(journal.rows, journal.columns, told, text=TEXT)
     rows = {row["clip"]: _numbers(row, names) for row in journal.rows if row["system"] == PREDICTION}
     return Report(rows, matched.only_predicted, matched.only_reference, broken, results)

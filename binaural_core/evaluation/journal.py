@@ -44,7 +44,7 @@ class Journal:
         """Read what is there, and make the files where they are not; returns the keys of the rows that stand.
 
         valid : rows for which it is false are dropped, to be measured again.
-        Raises InputError when the folder holds rows of other settings.
+        Raises InputError when the folder holds rows of other settings, or cannot be written.
         """
         if self.folder is None:
             return set()
@@ -60,22 +60,31 @@ class Journal:
                 fix="name another folder, or remove this one",
             )
             self.rows = [row for row in self._read(table) if valid(row)]
-        save_json(note, {"fingerprint": fingerprint(_plain(settings)), "settings": _plain(settings)})
-        self.rewrite(self.rows)
+        try:
+            save_json(note, {"fingerprint": fingerprint(_plain(settings)), "settings": _plain(settings)})
+            self.rewrite(self.rows)
+        except OSError as error:
+            raise self._unwritable(error) from error
         return {self.key_of(row) for row in self.rows}
 
     def append(self, row: Row) -> None:
-        """One row, on disk when this returns. Rows of several processes do not mix: each is one write."""
+        """One row, on disk when this returns. Rows of several processes do not mix: each is one write.
+
+        Raises InputError when it cannot be written.
+        """
         self.rows.append(row)
         if self.folder is None:
             return
         line = self._lines([row]).encode()
-        table = os.open(self.folder / TABLE, os.O_WRONLY | os.O_APPEND)
         try:
-            os.write(table, line)
-            os.fsync(table)
-        finally:
-            os.close(table)
+            table = os.open(self.folder / TABLE, os.O_WRONLY | os.O_APPEND)
+            try:
+                os.write(table, line)
+                os.fsync(table)
+            finally:
+                os.close(table)
+        except OSError as error:
+            raise self._unwritable(error) from error
 
     def read(self) -> list[Row]:
         """All rows that stand in the file, those of other processes too."""
@@ -86,10 +95,17 @@ class Journal:
         self.rows = list(rows)
         if self.folder is not None:
             text = self._lines([dict(zip(self.columns, self.columns, strict=True)), *self.rows])
-            write_whole(self.folder / TABLE, lambda temporary: temporary.write_text(text))
+            write_whole(self.folder / TABLE, lambda temporary: temporary.write_bytes(text.encode()))
 
     def key_of(self, row: Row) -> tuple:
         return tuple(row[name] for name in self.key)
+
+    def _unwritable(self, error: OSError) -> InputError:
+        return InputError(
+            f"nothing can be written to {self.folder}",
+            why=f"{error.strerror or error}; the measures go there",
+            fix="name a folder that can be written, with room on its disk",
+        )
 
     def _lines(self, rows: Iterable[Row]) -> str:
         text = io.StringIO()
@@ -99,19 +115,23 @@ class Journal:
         return text.getvalue()
 
     def _read(self, table: Path) -> list[Row]:
-        whole, _, _cut_off = table.read_text().rpartition("\n")
-        lines = list(csv.reader(io.StringIO(whole)))
+        whole, _, _cut_off = table.read_bytes().rpartition(b"\n")
+        lines = list(csv.reader(io.StringIO(whole.decode(), newline="")))
         need(
             bool(lines) and tuple(lines[0]) == self.columns,
             f"{table} has other columns",
             why=f"expected are {', '.join(self.columns[:6])} …",
             fix="name another folder, or remove this one",
         )
-        return [self._row(line) for line in lines[1:] if len(line) == len(self.columns)]
+        return [row for line in lines[1:] if (row := self._row(line)) is not None]
 
-    def _row(self, line: list[str]) -> Row:
-        cells = zip(self.columns, line, strict=True)
-        return {name: cell if name in self.text else _number(cell) for name, cell in cells}
+    def _row(self, line: list[str]) -> Row | None:
+        """None where it is not whole, or a number is none."""
+        try:
+            cells = zip(self.columns, line, strict=True)
+            return {name: cell if name in self.text else _number(cell) for name, cell in cells}
+        except ValueError:
+            return None
 
 
 def _cell(value: Any) -> str:

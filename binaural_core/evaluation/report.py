@@ -27,6 +27,7 @@ from binaural_core.widgets import spectrograms
 
 SOUND_BYTES = 3_000_000  # as text, all players; pictures, plots and tables take 1.5 MB more
 TITLE = "Binaural evaluation"
+ALONE = {"only_reference": "References without a prediction", "only_predicted": "Predictions without a reference"}
 
 
 def write_report(
@@ -34,12 +35,13 @@ def write_report(
 ) -> Path:
     """Write the report.   broken : what could not be measured, with the reason.   listen : makes a clip's versions again."""
     text = page(results, broken or {}, listen=listen)
-    return write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    return write_whole(path, lambda temporary: temporary.write_bytes(text.encode("utf-8", "backslashreplace")))
 
 
 def page(results: Results, broken: Mapping[str, str], *, listen: Listen | None = None) -> str:
     """The file's text."""
     parts = [f"<h1>{TITLE}</h1>"]
+    parts += [_alone(results.told.get(name), title) for name, title in ALONE.items() if results.told.get(name)]
     if broken:
         rows = "".join(f"<li><code>{html.escape(name)}</code>: {html.escape(why)}</li>" for name, why in broken.items())
         parts.append(f'<section class="broken"><h2>Not measured: {len(broken)}</h2><ul>{rows}</ul></section>')
@@ -56,6 +58,11 @@ def page(results: Results, broken: Mapping[str, str], *, listen: Listen | None =
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<style>\n{style}</style>\n</head>\n'
         f"<body>\n<main>\n{chr(10).join(parts)}\n</main>\n</body>\n</html>\n"
     )
+
+
+def _alone(names: Sequence[str], title: str) -> str:
+    said = ", ".join(f"<code>{html.escape(name)}</code>" for name in names)
+    return f'<section class="broken"><h2>{title}: {len(names)}</h2><p>{said}</p></section>'
 
 
 def _tables(results: Results) -> list[str]:
@@ -100,7 +107,7 @@ def _players(results: Results, listen: Listen) -> str:
 
 
 def _settings(results: Results) -> str:
-    told = {name: value for name, value in results.told.items() if name != "broken"}
+    told = {name: value for name, value in results.told.items() if name not in ("broken", *ALONE)}
     text = html.escape(json.dumps(told, indent=1, default=str, ensure_ascii=False))
     return f"<details><summary>Settings, weights and machine</summary><pre>{text}</pre></details>"
 
