@@ -3,7 +3,7 @@
 Conventions: intervals are BCa, bias-corrected and accelerated (Efron 1987; Efron and Tibshirani 1993, sec. 14.3). What is
 drawn again and again, with replacement, are the values, or whole clusters of them: clips that share a dry sound or a
 listener are not independent, and an interval that takes them for it is too narrow. NaN is left out, and counted.
-With few units every bootstrap interval is too narrow: of nominal 95 %, ten normal values give 90 %, twenty and more 94 %.
+With few units every bootstrap interval is too narrow: of nominal 95 %, ten normal values give 90 %, twenty 92 %, forty 95 %.
 """
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -20,6 +20,7 @@ from binaural_core.seeds import numpy_stream
 Statistic = Literal["mean", "median"]
 DRAWS = 4000
 AT_ONCE = 2_000_000  # weights held in memory
+ROUNDING = 1e-13  # of the largest value; draws this near to the statistic are equal to it
 
 
 class Interval(NamedTuple):
@@ -136,7 +137,9 @@ def _bca(
         times = generator.multinomial(units, np.full(units, 1 / units), size=min(at_once, draws - start))
         drawn.append(_statistic(values_n, times[:, unit_n], statistic))
     drawn_R = np.concatenate(drawn)
-    less, equal = (drawn_R < value).mean(), (drawn_R == value).mean()
+    alike_R = np.abs(drawn_R - value) <= ROUNDING * np.abs(values_n).max()
+    drawn_R[alike_R] = value
+    less, equal = (drawn_R < value).mean(), alike_R.mean()
     bias = norm.ppf(np.clip(less + equal / 2, 0.5 / draws, 1 - 0.5 / draws))  # eq. 14.14
     without_U = np.concatenate([_statistic(values_n, (unit_n != u)[None], statistic) for u in range(units)])
     off_U = without_U.mean() - without_U

@@ -92,6 +92,22 @@ def test_one_value_has_no_interval_and_equal_ones_have_no_width():
         assert (same.value, same.low, same.high) == (4, 4, 4)
 
 
+@pytest.mark.parametrize("value", [0.1, 1 / 3, -123.456, 1e-6])
+def test_equal_values_have_no_width_whatever_their_sum_rounds_to(value):
+    for count in range(2, 40):
+        same = bootstrap_interval([value] * count, draws=200)
+        assert same.low == same.high == same.value == pytest.approx(value)
+
+
+def test_the_unit_of_the_values_does_not_matter():
+    """Ratings in tenths: draws that are equal to the mean but for rounding count as equal, as they do in whole numbers."""
+    generator = numpy_stream(11, "ratings")
+    for _ in range(40):
+        whole = generator.integers(0, 10, size=generator.integers(3, 9))
+        in_tens, in_ones = bootstrap_interval(whole), bootstrap_interval(whole * 0.1)
+        assert (in_ones.low, in_ones.high) == pytest.approx((0.1 * in_tens.low, 0.1 * in_tens.high))
+
+
 def test_clusters_are_drawn_as_one():
     """Ten clips of each of 12 sounds that are alike within a sound: what is known is 12 values, not 120."""
     of_sound = draws(5, 12)
