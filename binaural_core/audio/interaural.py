@@ -20,6 +20,7 @@ from binaural_core.errors import need
 from binaural_core.shapes import check
 
 FRAME_S = 2048 / 22_050
+LOWEST_RATE_HZ = 1000
 BLOCK_FRAMES = 8
 ACTIVE_DB = 30.0
 LOWEST_HZ, HIGHEST_HZ = 100.0, 1500.0  # where the ear hears time differences of the fine structure
@@ -56,9 +57,10 @@ class Spectra(NamedTuple):
 def spectra(wave_EN: ArrayLike, sample_rate_hz: int) -> Spectra:
     """Spectra of the frames that fit; zeros fill a wave shorter than one.
 
-    Raises InputError unless the wave is (2, N) and finite.
+    Raises InputError unless the wave is (2, N) and finite, and the rate at least 1,000 Hz.
     """
     wave_EN = ears(wave_EN)
+    need_rate(sample_rate_hz)
     hop = max(1, round(FRAME_S * sample_rate_hz / 2))
     padded_EN = np.pad(wave_EN, ((0, 0), (0, max(0, 2 * hop - wave_EN.shape[1]))))
     framed_EFN = np.lib.stride_tricks.sliding_window_view(padded_EN, 2 * hop, axis=1)[:, ::hop]
@@ -71,8 +73,9 @@ def spectra(wave_EN: ArrayLike, sample_rate_hz: int) -> Spectra:
 def itd_us(wave_EN: ArrayLike, sample_rate_hz: int) -> float:
     """Interaural time difference of the whole wave (still sources), in microseconds, within +-1 ms.
 
-    Noise and music are within 1 us of a known delay. A bare tone reads too small (1 % at 900 Hz, 4 % at 440, a fifth at
-    200), because what leaks into neighbouring bins carries the tone's phase and PHAT weighs every bin alike.
+    Noise and music are within 1 us of a known delay. A bare tone reads too small (1 % near 900 Hz, 3 % near 440, a fifth
+    near 200, less in the middle of a bin), because what leaks into neighbouring bins carries the tone's phase and PHAT
+    weighs every bin alike.
     """
     framed = spectra(wave_EN, sample_rate_hz)
     phat_K = _phat_FK(_cross_FK(framed)[framed.active_F]).sum(axis=0)
@@ -134,8 +137,10 @@ def ipd_rad(wave_EN: ArrayLike, sample_rate_hz: int) -> np.ndarray:
 def iacc(wave_EN: ArrayLike, sample_rate_hz: int) -> float:
     """Interaural coherence: the largest normalised cross-correlation within +-1 ms, below 1.5 kHz.
 
-    1 for one source in the open, less the more diffuse the sound is.
+    1 for one source in the open, less the more diffuse the sound is. The sign counts: -1 where the ears move against each
+    other at every lag.
     """
+    need_rate(sample_rate_hz)
     left_N, right_N = _low_passed(ears(wave_EN), sample_rate_hz)
     energy_left, energy_right = left_N @ left_N, right_N @ right_N
     if not energy_left or not energy_right:
@@ -143,7 +148,7 @@ def iacc(wave_EN: ArrayLike, sample_rate_hz: int) -> float:
     reach = min(math.ceil(LONGEST_S * sample_rate_hz), len(left_N) - 1)
     correlation_N = scipy.signal.correlate(left_N, right_N, method="fft")
     centre = len(right_N) - 1
-    lags_T = correlation_N[centre - reach : centre + reach + 1] / math.sqrt(energy_left * energy_right)
+    lags_T = correlation_N[centre - reach : centre + reach + 1] / (math.sqrt(energy_left) * math.sqrt(energy_right))
     return float(min(1.0, _parabola_top(lags_T)))
 
 
@@ -180,10 +185,18 @@ def _sphere_table(head_radius_m: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def ears(wave_EN: ArrayLike) -> np.ndarray:
-    """The wave as float64. Raises InputError unless it is (2, N), finite and not empty."""
+    """The wave as float64. Raises InputError unless it is (2, N), of real numbers, finite and not empty."""
     if hasattr(wave_EN, "detach"):
         wave_EN = wave_EN.detach().cpu()
-    wave_EN = np.asarray(wave_EN, np.float64)
+        wave_EN = wave_EN.double() if wave_EN.is_floating_point() else wave_EN  # numpy knows no bfloat16
+    wave_EN = np.asarray(wave_EN)
+    need(
+        wave_EN.dtype.kind in "fiub",
+        f"the wave holds {wave_EN.dtype} values",
+        why="sound is real numbers",
+        fix="give the wave, not its spectrum or its file's name",
+    )
+    wave_EN = wave_EN.astype(np.float64)
     check(wave_EN, "2 N", "wave")
     need(wave_EN.shape[1] > 0, "the wave has no samples", why="there is nothing to measure", fix="give a longer one")
     need(
@@ -193,6 +206,16 @@ def ears(wave_EN: ArrayLike) -> np.ndarray:
         fix="find where they come from; read_audio refuses such files by name",
     )
     return wave_EN
+
+
+def need_rate(sample_rate_hz: float) -> None:
+    """Raises InputError unless it is a rate in Hz, of 1,000 or more."""
+    need(
+        isinstance(sample_rate_hz, (int, float, np.number)) and LOWEST_RATE_HZ <= sample_rate_hz < math.inf,
+        f"the sample rate is {sample_rate_hz!r}",
+        why=f"it is samples in a second, at least {LOWEST_RATE_HZ}; kHz or a window's length may have got here",
+        fix="give the sound's rate in Hz, such as 22050",
+    )
 
 
 def _cross_FK(framed: Spectra) -> np.ndarray:

@@ -8,10 +8,11 @@ samples, one mel hop (vocoders give whole hops); then both end with the shorter.
 import numpy as np
 from numpy.typing import ArrayLike
 
+from binaural_core.audio.interaural import LOWEST_RATE_HZ as LOWEST_RATE_HZ
+from binaural_core.audio.interaural import need_rate
 from binaural_core.errors import InputError, need
 
 LENGTH_TOLERANCE = 256
-LOWEST_RATE_HZ = 1000
 
 
 def pair(
@@ -22,12 +23,7 @@ def pair(
     Raises InputError when one is empty, not finite or not of real numbers, when channels or lengths differ, or when the
     rate is none.
     """
-    need(
-        isinstance(sample_rate_hz, (int, float, np.number)) and LOWEST_RATE_HZ <= sample_rate_hz < np.inf,
-        f"the sample rate is {sample_rate_hz!r}",
-        why=f"it is samples in a second, at least {LOWEST_RATE_HZ}; kHz or a window's length may have got here",
-        fix="give the rate of both sounds in Hz, such as 22050",
-    )
+    need_rate(sample_rate_hz)
     prediction_CN, reference_CN = _wave(prediction_CN, "prediction"), _wave(reference_CN, "reference")
     channels = reference_CN.shape[0]
     need(

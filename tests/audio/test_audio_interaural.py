@@ -154,6 +154,8 @@ def test_silence_has_no_direction():
 def test_torch_and_short_waves_are_welcome():
     wave = delayed_noise(100.0)
     assert itd_us(torch.from_numpy(wave).requires_grad_(), RATE_HZ) == itd_us(wave, RATE_HZ)
+    coarse = torch.from_numpy(wave).bfloat16()
+    assert itd_us(coarse, RATE_HZ) == itd_us(coarse.double().numpy(), RATE_HZ)
     assert np.isfinite([itd_us(wave[:, :5], RATE_HZ), ild_db(wave[:, :5], RATE_HZ), iacc(wave[:, :5], RATE_HZ)]).all()
 
 
@@ -164,8 +166,18 @@ def test_torch_and_short_waves_are_welcome():
         (np.zeros((3, 100)), "shape"),
         (np.zeros((2, 0)), "no samples"),
         ([[0.0], [np.nan]], "NaN"),
+        (np.zeros((2, 100), complex), "complex128"),
+        (["left.wav", "right.wav"], "values"),
+        (None, "object"),
     ],
 )
 def test_what_is_not_two_ears(wave, says):
     with pytest.raises(InputError, match=says):
         itd_us(wave, RATE_HZ)
+
+
+@pytest.mark.parametrize("rate_hz", [0, 22.05, -22_050, None, np.nan, np.inf])
+def test_what_is_no_rate(rate_hz):
+    for cue in (itd_us, itd_blocks, ild_bands, cross_spectrum, iacc):
+        with pytest.raises(InputError, match="sample rate"):
+            cue(delayed_noise(0.0), rate_hz)

@@ -163,6 +163,25 @@ def test_all_around_finds_who_is_behind():
     np.testing.assert_allclose(matcher(180.0).azimuth_deg_A[[0, -1]], [-180, 180])
 
 
+def test_of_ahead_and_behind_alike_ahead_is_taken():
+    """On the median plane a symmetric head makes no difference between the ears."""
+    for azimuth_deg in (0.0, 180.0):
+        wave_EN, _ = render(source(SOUNDS[4], azimuth_deg))
+        np.testing.assert_allclose(matcher(180.0).azimuths(wave_EN, RATE_HZ).azimuth_deg_T, 0, atol=0.01)
+    mono_EN, off_EN = noise()[[0, 0]], render(source(SOUNDS[4], 30.0))[0]
+    np.testing.assert_allclose(matcher(180.0).azimuths(mono_EN, RATE_HZ).azimuth_deg_T, 0, atol=1e-6)
+    mono_EN = off_EN.mean(axis=0)[None].repeat(2, axis=0)
+    assert metrics.azimuth_error_deg(mono_EN, off_EN, RATE_HZ, matcher(180.0)) == pytest.approx(30, abs=0.5)
+
+
+def test_from_above_and_below_the_lateral_angle_is_found_roughly():
+    for elevation_deg, within_deg in ((-20.0, 5), (20.0, 5), (60.0, 8)):
+        for azimuth_deg in (-60.0, 0.0, 45.0):
+            wave_EN, scene = render(source(SOUNDS[0], azimuth_deg, elevation_deg))
+            found = matcher().azimuths(wave_EN, RATE_HZ)
+            assert metrics.lateral_error_deg(found, scene.positions(found.time_s_T)) < within_deg
+
+
 def test_the_error_between_two_sounds():
     true_EN, _ = render(source(SOUNDS[1], 45.0))
     off_EN, _ = render(source(SOUNDS[1], 20.0))
@@ -245,6 +264,10 @@ def test_what_a_matcher_does_not_take():
     raised = head.directions_D2[:, 1] > 10
     with pytest.raises(InputError, match="0 responses"):
         metrics.AzimuthMatcher(head.directions_D2[raised], head.response_DEN[raised], RATE_HZ)
-    for wave, says in ((noise()[0], "shape"), (noise() * np.nan, "NaN")):
+    refused = ((noise()[0], "shape"), (noise() * np.nan, "NaN"), (noise() + 0j, "complex128"), (["a", "b"], "<U1"))
+    for wave, says in refused:
         with pytest.raises(InputError, match=says):
             matcher().azimuths(wave, RATE_HZ)
+    for rate_hz in (22.05, None, math.nan):
+        with pytest.raises(InputError, match="sample rate"):
+            matcher().azimuths(noise(), rate_hz)
