@@ -4,10 +4,10 @@ Conventions: (prediction_EN, reference_EN, sample_rate_hz), row 0 the left ear; 
 `binaural_core.audio.interaural`, with its frames and blocks; a sound shorter than a frame is filled with zeros. The
 reference says which frames, bands and bins count. Just noticeable: about 16 us at 500 Hz, 0.5 to 1 dB.
 
-Silence: a prediction without sound in both ears (or, for time and phase, in one) has no cues, and all of them count as 0;
-so has a mono copy. Against a silent reference nothing can be off, and the result is NaN; against one that has sound in
-one ear alone, time and phase are NaN, and its level difference is 50 to 100 dB, as an ear counts as no quieter than
-100 dB under the loudest.
+Silence: a prediction without sound in both ears (or, for time and phase, in one) has no cues and counts as a mono copy
+does: no differences, coherence 1. Against a silent reference nothing can be off, and the result is NaN; against one that
+has sound in one ear alone, time and phase are NaN, and its level difference is 50 to 100 dB, as an ear counts as no quieter
+than 100 dB under the loudest.
 """
 
 import math
@@ -58,7 +58,8 @@ def ipd_error_rad(prediction_EN: ArrayLike, reference_EN: ArrayLike, sample_rate
 def iacc_error(prediction_EN: ArrayLike, reference_EN: ArrayLike, sample_rate_hz: int) -> float:
     """Absolute error of the interaural coherence, 0 to 2: the largest normalised cross-correlation within +-1 ms.
 
-    Below 1.5 kHz. Silence in both ears counts as 1, in one as 0.   Source: ISO 3382-1, annex B, but for the low pass.
+    Below 1.5 kHz. The sign counts (ISO takes the magnitude), so that ears in opposite phase are not coherent. Silence in both
+    ears counts as 1, in one as 0.   Source: ISO 3382-1, annex B, but for the low pass and the sign.
     """
     prediction_EN, reference_EN = pair(prediction_EN, reference_EN, sample_rate_hz, ears=True)
     if not reference_EN.any():

@@ -39,7 +39,7 @@ class ABXResult(NamedTuple):
     low: float  # Clopper-Pearson bounds of the share
     high: float
     p_value: float  # one-sided: so many correct answers or more by guessing
-    d_prime_independent: float  # NaN at or below chance: nothing is told apart; inf when all are correct
+    d_prime_independent: float  # 0 at chance, NaN below it; inf when all are correct
     d_prime_differencing: float
     level: float
 

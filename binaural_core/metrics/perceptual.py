@@ -2,7 +2,8 @@
 
 Conventions: (prediction, reference, sample_rate_hz), (E, N) or (N,); each ear is judged alone and the ears are averaged.
 An ear whose reference holds no speech for the model (silence, too short) is left out; when that is all of them the
-result is NaN. A prediction that is silent where the reference speaks gets the lowest value, so that silence never pays.
+result is NaN. A prediction that is silent where the reference speaks gets the lowest value (of STOI 0), so that silence
+never pays.
 """
 
 import math
@@ -56,7 +57,7 @@ def pesq(
 
 
 def stoi(prediction_EN: ArrayLike, reference_EN: ArrayLike, sample_rate_hz: int, *, extended: bool = False) -> float:
-    """Short-time objective intelligibility, from 0 (no relation) to 1; more is better.
+    """Short-time objective intelligibility, 1 at best and near 0, on either side, without any relation.
 
     The package `pystoi`, which resamples to 10 kHz itself. A gain costs nothing, a delay does. A silent prediction gets 0;
     NaN when less than 0.4 s of the reference are within 40 dB of its loudest frame.

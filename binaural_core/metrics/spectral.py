@@ -161,7 +161,8 @@ def mel_cepstral_distortion_db(
 ) -> float:
     """Mean over ears and frames of the distance of cepstra 1 to 13, in dB; 0 is best; the level (c_0) does not count.
 
-    The cepstra are the orthonormal cosine transform of the log-mels; frames are compared one to one, without warping.
+    The cepstra are the orthonormal cosine transform of the log-mels, so the number is sqrt(M / 2) times (6.3 with 80 bands)
+    the RMS difference in dB of the mels that these cepstra describe. Frames are compared one to one, without warping.
     Source: Kubichek 1993, Mel-cepstral distance measure for objective speech quality assessment, eq. 3.
     """
     prediction_EMF, reference_EMF = _mels(prediction_EMF, reference_EMF)

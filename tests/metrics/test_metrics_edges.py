@@ -54,6 +54,12 @@ def test_a_silent_prediction():
     assert (found["pesq"], found["stoi"], found["estoi"]) == (LOWEST, 0.0, 0.0)
 
 
+def test_stoi_of_what_is_unrelated_is_near_0():
+    steady = np.ones_like(WAVE)
+    assert abs(metrics.stoi(steady, WAVE, RATE_HZ)) < 0.1
+    assert abs(metrics.estoi(steady, WAVE, RATE_HZ)) < 0.1
+
+
 def test_a_silent_reference():
     found = measured(ALL, WAVE, NOTHING)
     for name in (*CUES, *SPEECH, "phase_l2"):

@@ -94,6 +94,17 @@ def test_mel_cepstral_distortion_of_one_cepstrum(order, counts):
     assert distortion == pytest.approx(10 / math.log(10) * math.sqrt(2) * 0.3 if counts else 0, abs=1e-9)
 
 
+def test_mel_cepstral_distortion_is_the_rms_in_db_times_a_constant():
+    """Of a difference that 13 cepstra describe wholly: sqrt(M / 2) times its RMS over bands, in dB."""
+    weight_13 = numpy_stream(1, "cepstra").standard_normal(13)
+    cosine_M13 = np.cos(np.pi * np.arange(1, 14) * (np.arange(80)[:, None] + 0.5) / 80)
+    off_M = cosine_M13 @ weight_13
+    rms_db = 20 / math.log(10) * math.sqrt((off_M**2).mean())
+    reference = numpy_stream(0, "mel").standard_normal((2, 80, 20))
+    distortion = metrics.mel_cepstral_distortion_db(reference + off_M[:, None], reference)
+    assert distortion == pytest.approx(math.sqrt(40) * rms_db)
+
+
 def test_mels_of_two_waves_at_another_rate():
     predicted, true = metrics.mel_pair(noise(1, 2.0), noise(0, 2.0), RATE_HZ)
     assert predicted.shape == true.shape == (2, 80, 172)

@@ -89,6 +89,12 @@ def test_iacc_error():
     assert metrics.iacc_error(noise(), noise(300), RATE_HZ) < 2e-3
 
 
+def test_ears_in_opposite_phase_are_not_coherent():
+    assert metrics.iacc_error(noise() * [[1], [-1]], noise(), RATE_HZ) == pytest.approx(0.78, abs=0.1)
+    slow = np.sin(2 * np.pi * 20 * np.arange(2 * RATE_HZ) / RATE_HZ) * [[1], [-1]]  # never in step within 1 ms
+    assert metrics.iacc_error(slow, noise(), RATE_HZ) == pytest.approx(2, abs=0.02)
+
+
 @pytest.mark.parametrize("cue", CUES)
 def test_mirrored_pairs_are_equally_wrong(cue):
     prediction, reference = noise(100) * [[2.0], [1.0]], noise(-250)
