@@ -2,13 +2,14 @@
 # test  lint, unit tests, every notebook in smoke mode
 # lab   JupyterLab on notebook 00
 # bench speed on this machine: rendering scenes, and the vocoder in every way it can be computed
+# systems every system trained with one budget and measured: the README's table, in outputs/systems (about an hour)
 # weights the shipped weights again, in outputs/weights (some 40 minutes)
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.installed
 
-.PHONY: demo test lab bench weights clean
+.PHONY: demo test lab bench systems weights clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -25,6 +26,10 @@ lab: $(READY)
 bench: $(READY)
 	@$(BIN)/binaural bench scenes
 	@$(BIN)/binaural bench vocoder --out outputs/vocoder
+
+systems: $(READY)
+	@$(BIN)/binaural bench systems --out outputs/systems
+	@$(BIN)/python -m binaural_core.demo --readme
 
 weights: $(READY)
 	@$(BIN)/binaural train localizer --config localizer.yaml --ckpt outputs/weights

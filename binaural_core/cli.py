@@ -17,6 +17,7 @@ from binaural_core.commands.infer import Infer
 from binaural_core.commands.measure import (
     BenchRecipes,
     BenchScenes,
+    BenchSystems,
     BenchVocoder,
     EvaluateAudio,
     EvaluateLocalizer,
@@ -44,6 +45,7 @@ COMMANDS = {
     "bench scenes": BenchScenes,
     "bench vocoder": BenchVocoder,
     "bench recipes": BenchRecipes,
+    "bench systems": BenchSystems,
 }
 
 

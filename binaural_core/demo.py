@@ -241,6 +241,7 @@ TABLES = {  # marks in a README -> files in outputs
     "stage1": "stage1/measures.md",
     "localizer": "localizer/measures.md",
     "vocoder": "vocoder/measures.md",
+    "systems": "systems/measures.md",
 }
 
 
@@ -253,7 +254,7 @@ def write_readme(measured: Path, readme: Path) -> None:
         raise InputError(
             f"{measured} holds no measured tables for {readme.name}",
             why=f"there is none of {', '.join(TABLES[mark] for mark in wanted)}",
-            fix="run `make demo`, `binaural bench vocoder` or `binaural evaluate stage1` or localizer with --out there first",
+            fix="run `make demo`, `make systems`, or `binaural bench vocoder` or `evaluate stage1` with --out",
         )
     for mark, file in found.items():
         before, rest = text.split(f"<!-- {mark}:begin -->")

@@ -79,11 +79,11 @@ class Passage:
         steps: int | None,
         device: torch.device,
     ):
-        self.stage1, self.mel, self.mono, self.eyes = stage1, mel, mono, eyes
+        self.stage1, self.mel, self.data, self.mono, self.eyes = stage1, mel, data, mono, eyes
         self.seed, self.steps, self.device = seed, steps, device
         self.window = data.window_frames
         self.pictures_per_window = max(data.frames_per_window, 1)
-        self.overlap = self.window // self.pictures_per_window  # frames between two pictures
+        self.overlap = frames_between_pictures(data)
         self.hop = self.window - self.overlap if self.window > self.overlap else self.window
         self.windows: dict[int, Tensor] = {}  # number of the window -> (2, M, W) in unit scale
         ramp_W = torch.ones(self.window)
@@ -99,7 +99,7 @@ class Passage:
         low, high = max(0, start - context), stop + context
         mel_EMF = from_unit(self.predicted(low, high))
         mono_N = self.mono.read(low * hop, high * hop).to(self.device)
-        wave_EN = vocoder(mel_EMF, mono_N, self.places(low, high))
+        wave_EN = vocoder(mel_EMF, mono_N, seen_places(self.eyes, self.mel, self.data, low, high))
         end = min(stop * hop, self.mono.first + len(self.mono.kept_N))
         keep = slice((start - low) * hop, end - low * hop)
         span = Span(
@@ -140,7 +140,8 @@ class Passage:
         )
         mono_BMF = log_mel(mono_BN.to(self.device), self.mel)[:, :, EDGE_FRAMES : EDGE_FRAMES + self.window]
         noise_BEMF = torch.stack([self._noise(k, mono_BMF.shape[1]) for k in numbers]).to(self.device)
-        sights = [self.eyes.sight(self._picture_times(k * self.hop, self.pictures_per_window)) for k in numbers]
+        times = [picture_times_s(self.mel, self.data, k * self.hop, self.pictures_per_window) for k in numbers]
+        sights = [self.eyes.sight(times_s) for times_s in times]
         seen = [
             torch.from_numpy(np.stack([getattr(s, name) for s in sights])).to(self.device)
             for name in ("crops_LOCHW", "image_positions_LO2", "positions_LO3", "mask_LO")
@@ -159,17 +160,25 @@ class Passage:
             dim=2,
         )
 
-    def _picture_times(self, first_frame: int, count: int) -> list[float]:
-        seconds = self.mel.hop_samples / self.mel.sample_rate_hz
-        return [(first_frame + (i + 0.5) * self.overlap) * seconds for i in range(count)]
 
-    def places(self, low: int, high: int) -> Places:
-        """Where the sources are at every frame: interpolated between the pictures that show them."""
-        first = low // self.overlap * self.overlap
-        times = self._picture_times(first, -(-(high - first) // self.overlap))
-        sight = self.eyes.sight(times)
-        seconds = self.mel.hop_samples / self.mel.sample_rate_hz
-        return interpolated(np.array(times), (np.arange(low, high) + 0.5) * seconds, sight.positions_LO3, sight.mask_LO)
+def seen_places(eyes: Eyes, mel: MelConfig, data: DataConfig, low: int, high: int) -> Places:
+    """Where the sources are at the mel frames low … high - 1: interpolated between the pictures that show them."""
+    between = frames_between_pictures(data)
+    first = low // between * between
+    times = picture_times_s(mel, data, first, -(-(high - first) // between))
+    sight = eyes.sight(times)
+    seconds = mel.hop_samples / mel.sample_rate_hz
+    return interpolated(np.array(times), (np.arange(low, high) + 0.5) * seconds, sight.positions_LO3, sight.mask_LO)
+
+
+def frames_between_pictures(data: DataConfig) -> int:
+    return data.window_frames // max(data.frames_per_window, 1)
+
+
+def picture_times_s(mel: MelConfig, data: DataConfig, first_frame: int, count: int) -> list[float]:
+    """Times of so many pictures, each in the middle of its stretch of mel frames."""
+    between, seconds = frames_between_pictures(data), mel.hop_samples / mel.sample_rate_hz
+    return [(first_frame + (i + 0.5) * between) * seconds for i in range(count)]
 
 
 def interpolated(times_L: np.ndarray, at_F: np.ndarray, positions_LO3: np.ndarray, mask_LO: np.ndarray) -> Places:

@@ -325,14 +325,36 @@ def test_systems_are_named_on_the_command_line():
     assert (found[1].mode, found[1].folder, found[3].mode, found[3].shown) == ("bigvgan", "a/one", None, "pixels")
     for entry, why in (
         ("theirs", "is not known"),
-        ("warp:fast", "Only ours has a mode"),
-        ("ours:bigvgan:all", "and after it one of none, positions"),
+        ("warp:fast", "Only ours and truth have a mode"),
+        ("truth:bigvgan:pixels", "Only ours and truth have a mode"),
+        ("copy@mono", "known by its name mono"),
+        ("mono@warp", "choose another label"),
+        ("ours:bigvgan:all", "after it ours has one of none, positions"),
         ("mono2binaural", "has no folder"),
     ):
         with pytest.raises(InputError, match=why):
             wanted([entry])
     with pytest.raises(InputError, match="mono more than once"):
         wanted(["mono", "mono"])
+
+
+def test_systems_may_have_labels_and_a_vocoder_from_elsewhere(tmp_path):
+    (tmp_path / "a+b").mkdir()
+    (tmp_path / "g_best").write_bytes(b"weights")
+    found = wanted(
+        [
+            f"large@ours:bigvgan={tmp_path}/a+b+{tmp_path}/g_best",
+            f"small@ours={tmp_path}/a+b",
+            f"truth:bigvgan=+{tmp_path}/g_best",
+        ]
+    )
+    assert [one.name for one in found] == ["large", "small", "truth:bigvgan"]
+    assert (found[0].folder, found[0].generator) == (f"{tmp_path}/a+b", f"{tmp_path}/g_best")
+    assert (found[1].folder, found[1].generator) == (f"{tmp_path}/a+b", None)
+    assert (found[2].kind, found[2].folder, found[2].generator) == ("truth", None, f"{tmp_path}/g_best")
+    before = found[0].files()["generator"]
+    (tmp_path / "g_best").write_bytes(b"other weights")
+    assert found[0].files()["generator"] != before
 
 
 def test_a_blindfold_hides_pixels_alone():

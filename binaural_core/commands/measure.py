@@ -304,6 +304,39 @@ class BenchRecipes:
         print(said(found))
 
 
+@dataclass(kw_only=True)
+class BenchSystems:
+    """Train every system with one budget on the same scenes, then measure all on unseen ones: the README's table.
+
+    What is trained or measured already is kept. Exit status 2 when a clip could not be measured.
+    """
+
+    out: str
+    """Folder for the trainings, for measures.md, and of each test measures.csv, summary.json and report.html."""
+    config: str = "systems.yaml"
+    """YAML file of a ContestConfig; a path, or a shipped one."""
+    set: tuple[str, ...] = ()
+    """Single settings, such as "dataset.scenes={train: 100, val: 8, test: 8}"."""
+    processes: int = 2
+    """How many trainings run side by side."""
+
+    def run(self) -> int | None:
+        from binaural_core.contest import ContestConfig
+        from binaural_core.evaluation.listening import of_systems
+        from binaural_core.evaluation.report import write_report
+        from binaural_core.training.distributed import launch
+
+        config = load_config(ContestConfig, self.config).replace(**settings(self.set))
+        found = launch(_bench_systems, config, self.out, processes=self.processes)
+        if found is None:
+            return None  # the first process of torchrun reports
+        for name, test in found.tests.items():
+            listen = of_systems(config.test(name, Path(self.out)))
+            write_report(Path(self.out) / name / "report.html", test.results, test.broken, listen=listen)
+        print(f"{found.markdown()}\nReports, to be opened in a browser: {self.out}/*/report.html")
+        return 0 if all(test.complete for test in found.tests.values()) else 2
+
+
 def _measure_stage1(config, split: str, conditions: tuple[str, ...], world):
     """What each process of `EvaluateStage1` does."""
     from binaural_core import predicting
@@ -344,6 +377,13 @@ def told(found) -> int:
     if found.rows:
         print(found.results.markdown())
     return 0 if found.complete else 2
+
+
+def _bench_systems(config, out: str, world):
+    """What each process of `BenchSystems` does."""
+    from binaural_core import contest
+
+    return contest.run(config, out, world, on_test=lambda name: progress("clips") if world.first else None)
 
 
 def _compare_recipes(config, world):

@@ -179,8 +179,8 @@ class Results:
             parts += [f"By {way}:", markdown_table(self.kind_cells(way))]
         return "\n\n".join(part for part in parts if part)
 
-    def heading(self) -> str:
-        """Over what the means are."""
+    def heading(self, *, median: bool = True) -> str:
+        """Over what the means are, and how a cell is read."""
         counts = {system: sum(system in systems for systems in self.by_key.values()) for system in self.systems}
         if len(set(counts.values())) > 1:
             over = "Not all systems have all clips: " + ", ".join(f"{s} {n}" for s, n in counts.items())
@@ -188,8 +188,9 @@ class Results:
             over = f"{len(self.by_key)} clips"
         drawn = {row.get("cluster") or row["clip"] for row in self.rows}
         units = f" ({len(drawn)} sounds or videos are what is drawn)" if len(drawn) < len(self.by_key) else ""
-        sure = f" [95 % bootstrap interval{units}]" if len(drawn) >= FEWEST else ", of too few for an interval,"
-        return f"{over}. Mean{sure} ¦ median; ↓ less is better, ↑ more is better."
+        sure = f" [95 % bootstrap interval{units}]" if len(drawn) >= FEWEST else " (of too few for an interval)"
+        beside = " ¦ median" if median else ", * where it differs from the mono copy's beyond chance"
+        return f"{over}. Mean{sure}{beside}; ↓ less is better, ↑ more is better."
 
     def cells(self) -> list[list[str]]:
         """Rows of the main table, the head first: measures down, systems across."""
@@ -204,6 +205,19 @@ class Results:
                 for s in self.systems
             ]
             lines.append([label(name), KNOWN[name].unit, *numbers, str(nan)])
+        return lines
+
+    def leader_cells(self, measures: Sequence[str]) -> list[list[str]]:
+        """Rows of a table of a few measures: systems down, each mean with its interval, * beyond chance of the mono copy."""
+        measures = [name for name in measures if name in self.measures]
+        less = self.differences(measures=measures)
+        lines = [["system", *(label(name) + (f" ({unit})" if (unit := KNOWN[name].unit) else "") for name in measures)]]
+        for system in self.systems:
+            cells = []
+            for name in measures:
+                beyond = system in less and signed(less[system][name], KNOWN[name].digits).endswith("*")
+                cells.append(said(self.statistics[system][name], KNOWN[name].digits) + " *" * beyond)
+            lines.append([system, *cells])
         return lines
 
     def difference_cells(self) -> list[list[str]]:

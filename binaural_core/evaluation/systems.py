@@ -7,7 +7,11 @@ Systems by the name they have on the command line:
 - ``ours=FOLDER`` or ``ours:MODE[:SHOWN]=FOLDER``: a trained `Binauralizer`, stage 2 in that mode (``mono_phase``,
   ``bigvgan``, whatever the weights offer), shown ``both`` (all that the data set knows, the default), ``positions`` (no
   pixels), ``pixels`` (nothing told; the localiser finds the objects) or ``none``. Without FOLDER: the shipped weights.
+- ``truth:MODE=FOLDER``: the true ears' mels through that stage 2: what a perfect stage 1 would leave to hear.
 - ``mono2binaural=FOLDER``: the baseline of 2.5D Visual Sound, trained here (`binaural_core.baseline`).
+
+``FOLDER+GENERATOR`` takes another BigVGAN generator's file than the folder's, ``+GENERATOR`` alone that one with the shipped
+stage 1. ``LABEL@`` before any of them, the mono copy apart, names it in the tables.
 
 A system with the attribute ``windowed = True`` makes one short window at a time, with its one picture; the protocol
 ``windows`` then cuts and joins for it (`windows`). All others make whole recordings.
@@ -21,7 +25,9 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import torch
 
+from binaural_core.audio import log_mel
 from binaural_core.audio.io import resample
 from binaural_core.baseline import Baseline
 from binaural_core.checkpoint import digest
@@ -31,6 +37,7 @@ from binaural_core.data.sample import Clip, Sight
 from binaural_core.errors import need
 from binaural_core.evaluation.results import MONO
 from binaural_core.evaluation.warp import Warp
+from binaural_core.passage import seen_places
 from binaural_core.pipeline import Binauralizer, weights_folder
 from binaural_core.places import data_samples
 from binaural_core.predicting import CONDITIONS, Condition
@@ -102,6 +109,34 @@ class Ours:
 
 
 @dataclass(frozen=True)
+class Truth:
+    """Stage 2 on the true mels of both ears, with the mono and the seen places where it takes them."""
+
+    binauralizer: Binauralizer
+    stage2: str
+
+    @torch.no_grad()
+    def __call__(self, mono_N: np.ndarray, sample_rate_hz: int, clip: Clip) -> np.ndarray:
+        ours = self.binauralizer
+        own_hz, hop = ours.mel.sample_rate_hz, ours.mel.hop_samples
+        _, true_EN = clip.sound(0.0, clip.duration_s, own_hz)
+        need(
+            true_EN is not None,
+            f"clip {clip.clip_id} has no binaural recording",
+            why="its true mels are what this system starts from",
+            fix="leave it out of the split",
+        )
+        frames = -(-true_EN.shape[1] // hop)
+        true_EN, lowered_EN = (
+            torch.from_numpy(fitted(wave_CN, frames * hop)).to(ours.device)
+            for wave_CN in (true_EN, resample(mono_N[None], sample_rate_hz, own_hz))
+        )
+        seen = seen_places(clip_eyes(clip, ours.data, ours.locate), ours.mel, ours.data, 0, frames)
+        wave_EN = ours.vocoders[self.stage2](log_mel(true_EN, ours.mel), lowered_EN[0], seen)
+        return fitted(resample(wave_EN.float().cpu().numpy(), own_hz, sample_rate_hz), len(mono_N))
+
+
+@dataclass(frozen=True)
 class Reference25D:
     """`Baseline` as a system. It works in windows by itself: 0.63 s every 0.05 s, each with the picture at its middle."""
 
@@ -120,6 +155,7 @@ class Wanted:
     folder: str | None = None
     mode: str | None = None
     shown: Condition = "both"
+    generator: str | None = None
 
     def files(self) -> dict[str, str]:
         """SHA-256 of every weight file it uses; a localiser that ships stands in where the folder has none."""
@@ -130,6 +166,8 @@ class Wanted:
         shipped = data_samples() / "weights" / "localizer" / "localizer_best.pth"
         if "localizer/localizer_best.pth" not in found and shipped.is_file():
             found["shipped localizer"] = digest(shipped)
+        if self.generator and Path(self.generator).is_file():
+            found["generator"] = digest(Path(self.generator))
         return found
 
 
@@ -157,12 +195,13 @@ def open_systems(
     entries: Sequence[Wanted], *, device: str = "cpu", seed: int = 0, steps: int | None = None
 ) -> dict[str, System]:
     """The systems, ready to be called. Raises InputError when weights are missing or do not offer a mode."""
-    opened: dict[str | None, Binauralizer] = {}
+    opened: dict[tuple[str | None, str | None], Binauralizer] = {}
 
     def ours(entry: Wanted) -> System:
-        if entry.folder not in opened:
-            opened[entry.folder] = Binauralizer.from_pretrained(entry.folder, device=device)
-        binauralizer = opened[entry.folder]
+        weights = (entry.folder, entry.generator)
+        if weights not in opened:
+            opened[weights] = Binauralizer.from_pretrained(entry.folder, device=device, vocoder=entry.generator)
+        binauralizer = opened[weights]
         mode = entry.mode or binauralizer.default_stage2
         need(
             mode in binauralizer.vocoders,
@@ -176,12 +215,15 @@ def open_systems(
             why="where the objects are must be found in the pictures alone",
             fix="work in a clone of the repository, or train one: binaural train localizer",
         )
-        return Ours(binauralizer, mode, entry.shown, seed, steps)
+        return (
+            Truth(binauralizer, mode) if entry.kind == "truth" else Ours(binauralizer, mode, entry.shown, seed, steps)
+        )
 
     kinds: Mapping[str, Callable[[Wanted], System]] = {
         MONO: lambda entry: mono_copy,
         "warp": lambda entry: Warp(),
         "ours": ours,
+        "truth": ours,
         "mono2binaural": lambda entry: Reference25D(Baseline.from_folder(entry.folder, device=device)),
     }
     return {entry.name: kinds[entry.kind](entry) for entry in entries}
@@ -193,18 +235,20 @@ def fitted(wave_EN: np.ndarray, samples: int) -> np.ndarray:
 
 
 def _wanted(entry: str) -> Wanted:
-    name, _, folder = entry.partition("=")
+    named, _, folder = entry.partition("=")
+    label, _, name = named.rpartition("@")
     kind, *rest = name.split(":")
     need(
-        kind in (MONO, "warp", "ours", "mono2binaural"),
+        kind in (MONO, "warp", "ours", "truth", "mono2binaural"),
         f"the system {entry!r} is not known",
-        why="there are mono, warp, ours[:MODE[:SHOWN]][=FOLDER] and mono2binaural=FOLDER",
+        why="there are mono, warp, ours[:MODE[:SHOWN]][=FOLDER], truth[:MODE][=FOLDER] and mono2binaural=FOLDER",
         fix="check the spelling; systems are separated by commas",
     )
+    most = {"ours": 2, "truth": 1}.get(kind, 0)
     need(
-        (kind == "ours" or not rest) and len(rest) <= 2 and (len(rest) < 2 or rest[1] in CONDITIONS),
+        len(rest) <= most and (len(rest) < 2 or rest[1] in CONDITIONS),
         f"the system {entry!r} cannot be read",
-        why=f"only ours has a mode of stage 2, and after it one of {', '.join(CONDITIONS)}",
+        why=f"only ours and truth have a mode of stage 2, and after it ours has one of {', '.join(CONDITIONS)}",
         fix="write for instance ours:mono_phase:pixels=FOLDER",
     )
     need(
@@ -213,5 +257,21 @@ def _wanted(entry: str) -> Wanted:
         why="no weights of it ship",
         fix="write mono2binaural=FOLDER of `binaural train mono2binaural`",
     )
+    need(
+        not label if kind == MONO else label != MONO,
+        f"the system {entry!r} has the label {label!r}",
+        why="all others are compared with the mono copy, which is known by its name mono",
+        fix="choose another label, or none",
+    )
+    folder, generator = _parts(folder) if kind in ("ours", "truth") else (folder, "")
     mode = rest[0] if rest and rest[0] else None
-    return Wanted(name, kind, folder or None, mode, rest[1] if len(rest) == 2 else "both")
+    shown = rest[1] if len(rest) == 2 else "both"
+    return Wanted(label or name, kind, folder or None, mode, shown, generator or None)
+
+
+def _parts(folder: str) -> tuple[str, str]:
+    """``FOLDER+GENERATOR`` in its two parts; a plus may also stand in the name of a folder."""
+    if "+" not in folder or Path(folder).is_dir():
+        return folder, ""
+    before, _, generator = folder.rpartition("+")
+    return before, generator

@@ -1,0 +1,246 @@
+"""Every system trained with one budget on the same scenes, then measured on the same unseen ones: the honest table.
+
+A `ContestConfig` names the trainings, each a shipped config with a few settings changed, the systems that are made of them,
+and the tests they take. `train` gives every training the same data set and keeps what it cost; what is trained already is
+kept, and a stopped training goes on. `run` measures all systems in all tests after that.
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from binaural_core import checkpoint, predicting
+from binaural_core.config import Config
+from binaural_core.data.catalog import DatasetConfig
+from binaural_core.errors import need
+from binaural_core.evaluation import comparing
+from binaural_core.evaluation.clips import ClipsConfig
+from binaural_core.evaluation.comparing import OnClip
+from binaural_core.evaluation.results import machine
+from binaural_core.evaluation.systems import wanted
+from binaural_core.evaluation.wording import markdown_table
+from binaural_core.places import config_file
+from binaural_core.training import mono2binaural, stage1, stage2
+from binaural_core.training.distributed import ALONE, World
+
+CONFIGS = {
+    "stage1": stage1.Stage1Config,
+    "stage2": stage2.Stage2Config,
+    "mono2binaural": mono2binaural.Mono2BinauralTraining,
+}
+ROOMS = {"stage1": stage1, "stage2": stage2, "mono2binaural": mono2binaural}
+LEADING = {
+    "whole": ("ild_error_db", "itd_error_us", "azimuth_error_deg", "ipd_error_rad", "mel_l1", "stft_distance"),
+    "windows": ("stft_distance", "env_distance", "stft_distance_normalized", "env_distance_normalized"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training(Config):
+    """One training: a shipped config (or a path), and what is changed in it."""
+
+    kind: Literal["stage1", "stage2", "mono2binaural"]
+    config: str
+    set: dict[str, Any] = field(default_factory=dict)
+    begins_with: str | None = None
+    """Of stage 2: the training whose vocoder it goes on from."""
+    hears: str | None = None
+    """Of stage 2: the training of stage 1 whose predicted mels it hears too."""
+    about: str = ""
+    """What it is, for the table."""
+
+    @property
+    def needs(self) -> set[str]:
+        return {name for name in (self.begins_with, self.hears) if name}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Test(Config):
+    """One table: the data set's test split, with settings changed, by one protocol."""
+
+    about: str = ""
+    """What is heard in it, for the table."""
+    protocol: Literal["whole", "windows"] = "whole"
+    set: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContestConfig(Config):
+    """Who is trained, on what, and measured how: `systems.yaml` is the README's table."""
+
+    dataset: DatasetConfig = DatasetConfig()
+    """Of all trainings, and of all tests where they change nothing."""
+    trainings: dict[str, Training]
+    systems: tuple[str, ...]
+    """As ``binaural evaluate systems`` takes them; {trained} is the folder that holds the trainings."""
+    tests: dict[str, Test]
+
+    def validate(self) -> None:
+        unknown = {name for one in self.trainings.values() for name in one.needs} - self.trainings.keys()
+        need(
+            not unknown,
+            f"the trainings {', '.join(sorted(unknown))} are not there",
+            why="others go on from them or hear their mels",
+            fix=f"name some of {', '.join(self.trainings)}",
+        )
+        for name, one in self.trainings.items():
+            need(
+                one.kind == "stage2" or not one.needs,
+                f"the training {name} begins with or hears {', '.join(sorted(one.needs))}",
+                why="only a vocoder goes on from another one and hears predicted mels",
+                fix="leave it out, or give kind: stage2",
+            )
+        wanted(self.systems)
+        list(self.rounds())
+
+    def rounds(self) -> Iterator[list[str]]:
+        """The trainings by name, each after those that it needs."""
+        done: set[str] = set()
+        while len(done) < len(self.trainings):
+            ready = [name for name, one in self.trainings.items() if name not in done and one.needs <= done]
+            need(
+                bool(ready),
+                f"the trainings {', '.join(sorted(self.trainings.keys() - done))} wait for each other",
+                why="none of them could be the first",
+                fix="correct begins_with and hears",
+            )
+            yield ready
+            done |= set(ready)
+
+    def training(self, name: str, out: Path) -> Config:
+        """The whole config of a training in the folder ``out``."""
+        one = self.trainings[name]
+        changes: dict[str, Any] = {"dataset": self.dataset, "run.checkpoints": str(trained(out)), "run.id": name}
+        if one.begins_with:
+            changes["start_from"] = str(trained(out) / one.begins_with)
+        if one.hears:
+            changes["mel_pred_dir"] = str(out / "mels" / one.hears)
+        return CONFIGS[one.kind].load(config_file(one.config)).replace(**changes, **one.set)
+
+    def test(self, name: str, out: Path) -> comparing.SystemsConfig:
+        """What `comparing.run` is to do for a test in the folder ``out``."""
+        one = self.tests[name]
+        return comparing.SystemsConfig(
+            clips=ClipsConfig(dataset=self.dataset.replace(**one.set)),
+            systems=tuple(entry.replace("{trained}", str(trained(out))) for entry in self.systems),
+            protocol=one.protocol,
+            out=str(out / name),
+            device="cpu",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost(Config):
+    """What a training took, over all its sittings."""
+
+    updates: int = 0
+    parameters: int = 0
+    cpu_s: float = 0.0
+    """Of all threads, and of the processes that read data."""
+    wall_s: float = 0.0
+    finished: bool = False
+
+
+@dataclass(frozen=True)
+class Contest:
+    """What was spent, and what came out."""
+
+    config: ContestConfig
+    costs: dict[str, Cost]
+    tests: dict[str, comparing.Compared]
+
+    def markdown(self) -> str:
+        """The tables of the README: the budget, and the leading measures of every test."""
+        parts = [f"Trained and measured on {machine()['processor'] or machine()['machine']}.", self.budget()]
+        for name, found in self.tests.items():
+            one, results = self.config.tests[name], found.results
+            about = f"**{one.about or name}** " if results.rows else ""
+            parts += [
+                f"{about}{results.heading(median=False)}",
+                markdown_table(results.leader_cells(LEADING[one.protocol])),
+            ]
+            if found.broken:
+                parts.append(f"Not measured: {len(found.broken)}, named in {name}/summary.json.")
+        return "\n\n".join(parts) + "\n"
+
+    def budget(self) -> str:
+        """What each training took."""
+        lines = [["training", "what", "parameters", "updates", "CPU minutes"]]
+        for name, cost in self.costs.items():
+            size, minutes = f"{cost.parameters / 1e6:.2f} M", f"{cost.cpu_s / 60:.1f}"
+            lines.append([name, self.config.trainings[name].about, size, f"{cost.updates:,}", minutes])
+        return markdown_table(lines)
+
+
+def run(
+    config: ContestConfig,
+    out: str | Path,
+    world: World = ALONE,
+    *,
+    on_test: Callable[[str], OnClip | None] | None = None,
+) -> Contest:
+    """Train all, measure all. In many processes each takes its share; what is there already is kept.
+
+    on_test : asked for each test by its name who is told of its clips.
+    """
+    out = Path(out)
+    costs, tests = train(config, out, world), {}
+    for name in config.tests:
+        tests[name] = comparing.run(config.test(name, out), world, on_clip=on_test(name) if on_test else None)
+    found = Contest(config, costs, tests)
+    if world.first:
+        checkpoint.write_whole(out / "measures.md", lambda temporary: temporary.write_text(found.markdown()))
+        checkpoint.write_whole(out / "config.yaml", config.save)
+    return found
+
+
+def train(config: ContestConfig, out: str | Path, world: World = ALONE) -> dict[str, Cost]:
+    """All trainings; in many processes each takes its share of those that wait for no other."""
+    out = Path(out)
+    for ready in config.rounds():
+        for heard in dict.fromkeys(config.trainings[name].hears for name in ready if config.trainings[name].hears):
+            source = predicting.PredictConfig(weights=str(trained(out) / heard), dataset=config.dataset, device="cpu")
+            predicting.write(source, str(out / "mels" / heard), world=world)
+        for name in world.share(ready):
+            learn(config, name, out, progress=world.first)
+        world.gathered(None)  # the next ones need these
+    return {name: Cost.load(cost_file(out, name)) for name in config.trainings}
+
+
+def learn(config: ContestConfig, name: str, out: Path, *, progress: bool = True) -> None:
+    """One training, from where it was, and its cost. Raises InputError when its folder holds another one."""
+    full, file = config.training(name, out), cost_file(out, name)
+    spent = Cost.load(file) if file.is_file() else Cost()
+    if spent.finished and type(full).load(file.with_name("config.yaml")) == full:
+        return
+    began_s, cpu_began_s, done = time.perf_counter(), cpu_seconds(), {}
+    try:
+        stage, result = ROOMS[config.trainings[name].kind].train(full, progress=progress)
+        parameters = sum(p.numel() for part in stage.averaged for p in stage.modules[part].parameters())
+        done = {"updates": result.steps, "parameters": parameters, "finished": True}
+    finally:  # a training that is stopped has cost something too
+        took = {
+            "cpu_s": spent.cpu_s + cpu_seconds() - cpu_began_s,
+            "wall_s": spent.wall_s + time.perf_counter() - began_s,
+        }
+        checkpoint.write_whole(file, spent.replace(**took, **done).save)
+
+
+def trained(out: Path) -> Path:
+    """The folder that holds the trainings."""
+    return out / "trained"
+
+
+def cost_file(out: Path, name: str) -> Path:
+    return trained(out) / name / "cost.json"
+
+
+def cpu_seconds() -> float:
+    """Of this process and of those it started and saw end."""
+    used = [resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
