@@ -320,3 +320,33 @@ def test_mel_folders_are_gone_on_with_too(tmp_path):
     assert set(found.broken) == {"b"}
     assert [row["mel_rmse"] for row in found.rows.values()] == [0.5, 0.5]
     assert evaluate_mels(tmp_path / "pred", tmp_path / "true", out=tmp_path / "out").rows == found.rows
+
+
+def test_mel_files_that_are_none_are_named_and_the_others_go_on(tmp_path):
+    generator = numpy_stream(0, "mels")
+    mel_MF = generator.standard_normal((80, 10)).astype(np.float32)
+    pred, true = tmp_path / "pred", tmp_path / "true"
+    pred.mkdir()
+    true.mkdir()
+    for name in ("good", "nan", "both", "text", "cut", "npz", "huge", "short", "names"):
+        np.save(true / f"{name}.npy", mel_MF)
+        np.save(pred / f"{name}.npy", mel_MF)
+    np.save(pred / "nan.npy", np.where(mel_MF > 0, np.nan, mel_MF))
+    np.save(pred / "both.npy", np.stack([mel_MF, mel_MF]))
+    (pred / "text.npy").write_text("a page about errors")
+    (pred / "cut.npy").write_bytes((true / "cut.npy").read_bytes()[:500])
+    with (pred / "npz.npy").open("wb") as file:
+        np.savez(file, mel=mel_MF)
+    whole = (true / "huge.npy").read_bytes()
+    (pred / "huge.npy").write_bytes(whole.replace(b"(80, 10), }" + b" " * 18, b"(8000000000000, 1000000), }  "))
+    np.save(pred / "short.npy", mel_MF[:, :9])
+    np.save(pred / "names.npy", np.array([["a", "b"]]))
+    found = evaluate_mels(pred, true)
+    assert found.rows == {"good": {"mel_rmse": 0, "mel_l1": 0, "mel_l2": 0}}
+    for name in ("nan", "both", "text", "cut", "npz", "huge", "names"):
+        assert f"{name}.npy" in found.broken[name]
+        assert "To fix: " in found.broken[name]
+    assert "float32 of shape (2, 80, 10)" in found.broken["both"]
+    assert "several arrays" in found.broken["npz"]
+    assert "NaN" in found.broken["nan"]
+    assert "(1, 80, 9)" in found.broken["short"]

@@ -188,7 +188,7 @@ def evaluate_mels(
     """Mel RMSE, L1 and L2 (natural log) of the mel files (.npy) of two folders; each ear's file counts by itself."""
 
     def measure(predicted: Item, true: Item) -> dict[str, dict[str, float]]:
-        mels = [np.load(item.paths[0], allow_pickle=False)[None] for item in (predicted, true)]
+        mels = [_read_mel(item.paths[0])[None] for item in (predicted, true)]
         return {PREDICTION: {name: function(*mels) for name, function in MEL_MEASURES.items()}}
 
     matched = match(_items(pred_dir, (".npy",), ears=False), _items(gt_dir, (".npy",), ears=False))
@@ -283,6 +283,35 @@ def _one_ear(path: Path, sample_rate_hz: int) -> np.ndarray:
         fix="keep one channel of it; or rename both files, if they are recordings of their own",
     )
     return wave_CN[0]
+
+
+def _read_mel(path: Path) -> np.ndarray:
+    """(M, F). Raises InputError naming the file when it is broken or something else."""
+    try:
+        mel_MF = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError, MemoryError) as error:
+        raise InputError(
+            f"the mel file {path} cannot be read",
+            why=f"it is no array of numbers, or is cut off ({str(error).split('. ')[0].rstrip('.')})",
+            fix="write it again, with numpy.save",
+        ) from error
+    need(
+        isinstance(mel_MF, np.ndarray) and mel_MF.ndim == 2 and mel_MF.dtype.kind in "fiu",
+        f"the mel file {path} holds {_kind(mel_MF)}",
+        why="a log-mel is real numbers (bands, frames), one ear in each file",
+        fix="write each ear into its own file, with numpy.save",
+    )
+    need(
+        bool(np.isfinite(mel_MF).all()),
+        f"the mel file {path} has NaN or infinite cells",
+        why="the measure would be NaN",
+        fix="find where they come from",
+    )
+    return mel_MF
+
+
+def _kind(found: Any) -> str:
+    return f"{found.dtype} of shape {found.shape}" if isinstance(found, np.ndarray) else "several arrays (npz)"
 
 
 def _ear(name: str) -> tuple[str | None, str]:
