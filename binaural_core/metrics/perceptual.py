@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from binaural_core.audio.io import resample
+from binaural_core.errors import need
 from binaural_core.metrics.pairs import pair
 
 PESQ_HZ = {"wb": 16_000, "nb": 8_000}
@@ -38,6 +39,8 @@ def pesq(
     """
     from pesq import PesqError
     from pesq import pesq as itu_pesq
+
+    need(band in PESQ_HZ, f"no band is called {band!r}", why="P.862 knows a wide and a narrow one", fix="give wb or nb")
 
     def piece(prediction_N: np.ndarray, reference_N: np.ndarray) -> float:
         if not reference_N.any():

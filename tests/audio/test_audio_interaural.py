@@ -14,6 +14,7 @@ from binaural_core.audio import (
     itd_blocks,
     itd_us,
 )
+from binaural_core.audio.interaural import spectra
 from binaural_core.errors import InputError
 from binaural_core.seeds import numpy_stream
 
@@ -58,6 +59,13 @@ def test_quiet_frames_do_not_decide_the_itd():
     loud, soft = delayed_noise(300.0, seed=1), delayed_noise(-500.0, seed=2, seconds=6.0)
     wave = np.concatenate([loud, 0.01 * soft], axis=1)  # 40 dB under the loudest
     assert itd_us(wave, RATE_HZ) == pytest.approx(300, abs=2)
+
+
+@pytest.mark.parametrize("under_db, active", [(29.5, True), (30.5, False)])
+def test_frames_within_30_db_of_the_loudest_are_active(under_db, active):
+    tone = np.sin(2 * np.pi * 1000 * np.arange(8192) / RATE_HZ) * [[1], [1]]
+    wave = np.concatenate([tone, 10 ** (-under_db / 20) * tone], axis=1)
+    assert spectra(wave, RATE_HZ).active_F[[0, -1]].tolist() == [True, active]
 
 
 def test_blocks_follow_a_source_that_moves():

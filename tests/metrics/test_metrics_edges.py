@@ -190,6 +190,11 @@ def test_what_no_measure_takes(name, prediction, reference, rate_hz, says):
         getattr(metrics, name)(prediction, reference, rate_hz)
 
 
+def test_pesq_has_two_bands():
+    with pytest.raises(InputError, match="no band is called 'uwb'"):
+        metrics.pesq(WAVE, WAVE, RATE_HZ, band="uwb")
+
+
 def test_whole_numbers_within_full_scale_are_sound():
     click = np.zeros((2, 2000), int)
     click[:, 1000] = 1
