@@ -388,8 +388,13 @@ def test_clips_tell_what_is_known_of_them(tmp_path):
         every[7].clip.clip_id,
     ]
     (tmp_path / "none.txt").write_text("nobody\n")
-    with pytest.raises(InputError, match="no clip of test is in the subset"):
+    with pytest.raises(InputError, match=r"no clip of test is in the subset .* named like test_0_000000"):
         listed(several.replace(subset=str(tmp_path / "none.txt")))
+    wanted_id = every[3].clip.clip_id
+    (tmp_path / "sheet.csv").write_text(f"number,clip\n1,{wanted_id}\n2\n3,mistyped\n", encoding="utf-8-sig")
+    with pytest.warns(UserWarning, match=r"1 names of .*sheet\.csv are no clip of the splits: mistyped"):
+        some = listed(several.replace(subset=str(tmp_path / "sheet.csv")))
+    assert [one.clip.clip_id for one in some] == [wanted_id]
 
 
 def test_the_main_source_is_the_one_that_arrives_loudest():

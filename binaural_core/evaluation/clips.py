@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,20 +65,22 @@ class Listed:
 
 
 def listed(config: ClipsConfig) -> list[Listed]:
-    """The clips. Raises InputError when there is none, or a name is not known."""
-    found = []
+    """The clips. Raises InputError when there is none, or a name is not known; warns of listed clips that are in no split."""
+    found, ids = [], set()
     for split in config.splits:
         split_name, slash, own = split.rpartition("/")
         dataset = config.dataset.replace(split_name=split_name) if slash else config.dataset
         clips = open_clips(dataset, own, DataConfig())
         some = [Listed(split, clip, facts(clip, dataset)) for clip in clips]
+        ids |= {one.clip.clip_id for one in some}
         found += chosen(_kept(some, config.subset), config.few)
     need(
         len(found) > 0,
         f"no clip of {', '.join(config.splits)} is in the subset {config.subset!r}",
         why="there is nothing to measure",
-        fix="choose another subset or split",
+        fix=f"choose another subset or split; clips are named like {min(ids, default='…')}",
     )
+    _warn_of_strangers(config.subset, ids)
     keys = [(one.split, one.clip.clip_id) for one in found]
     twice = sorted({clip_id for split, clip_id in keys if keys.count((split, clip_id)) > 1})
     need(
@@ -166,6 +169,16 @@ def _kept(clips: Sequence[Listed], subset: str | None) -> list[Listed]:
 
 
 def _names(path: Path) -> set[str]:
-    lines = list(csv.reader(path.read_text().splitlines()))
+    lines = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
     column = lines[0].index("clip") if lines and "clip" in lines[0] else 0
-    return {line[column].strip() for line in lines if line and line[column].strip() not in ("", "clip")}
+    return {line[column].strip() for line in lines if len(line) > column} - {"", "clip"}
+
+
+def _warn_of_strangers(subset: str | None, ids: set[str]) -> None:
+    """A list may hold more than the splits that are measured; a misspelt name would be missing without a word."""
+    if subset is None or not Path(subset).is_file():
+        return
+    strange = sorted(_names(Path(subset)) - ids)
+    if strange:
+        some = ", ".join(strange[:5]) + (" …" if len(strange) > 5 else "")
+        warnings.warn(f"{len(strange)} names of {subset} are no clip of the splits: {some}", stacklevel=3)
