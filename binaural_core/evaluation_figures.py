@@ -30,14 +30,27 @@ def sweeps_figure(
     figure = Figure(figsize=(9, 2.5 * rows + 0.7), layout="constrained")
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axis, (quantity, curves) in zip(axes, panels.items(), strict=False):
-        for (name, (x, y)), colour in zip(curves.items(), VERSIONS[1:], strict=False):
-            axis.plot(x, y, color=colour, label=name, lw=1.4, marker="o" if len(x) < 30 else "", ms=3)
+        for (name, (x, y)), colour, marker in zip(curves.items(), VERSIONS[1:], "osD^v", strict=False):
+            axis.plot(x, y, color=colour, label=name, lw=1.4, marker=marker if len(x) < 30 else "", ms=3.5)
         for dashes, (name, at) in zip(("--", ":", "-."), (upright or {}).items(), strict=False):
             axis.axvline(at, color="grey", lw=1.2, ls=dashes, label=name)
         marks = (level or {}).get(quantity, {})
         for number, (name, at) in enumerate(marks.items()):
             axis.axhline(at, color="black", lw=1.0, ls=("--", ":", "-.", "-")[number % 4])
-            axis.annotate(name, (1, at), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=7)
+            axis.annotate(
+                name,
+                (0.99, at),
+                xytext=(0, 2),
+                textcoords="offset points",
+                xycoords=("axes fraction", "data"),
+                ha="right",
+                va="bottom",
+                fontsize=7,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
+                zorder=1.5,  # over the grid, under the curves
+            )
+        if marks:
+            axis.margins(y=0.14)  # a name above the highest line stays inside
         axis.set_xlabel(x_label)
         axis.set_ylabel(quantity)
         axis.grid(alpha=0.3)
@@ -74,7 +87,8 @@ def intervals_figure(
     """Means as dots with their intervals as bars, one line for each name; a panel for each quantity.
 
     panels : quantity with its unit -> name -> interval; a name that a panel lacks has an empty line there. Intervals
-    without bounds (NaN) are dots alone.   upright : a value to compare with, dashed.   alike : one scale for all panels.
+    without bounds (NaN) are dots alone, those without a value are bars alone.   upright : a value to compare with,
+    dashed.   alike : one scale for all panels.
     """
     names = list(dict.fromkeys(name for named in panels.values() for name in named))
     figure = Figure(figsize=(9, 0.32 * len(names) + 1.1), layout="constrained")

@@ -32,8 +32,17 @@ def test_sweeps_draw_every_curve_and_every_mark():
         assert [text.get_text() for text in axis.texts] == ["just noticeable"] * marked
         if marked:
             assert list(axis.lines[3].get_ydata()) == [3.5, 3.5]
+        assert len({line.get_marker() for line in axis.lines[:2]}) == 2  # told apart without colour
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["one", "two", "the truth"]
+
+
+def test_the_name_of_the_highest_line_stays_inside_its_panel():
+    figure = drawn(sweeps_figure({"error": {"one": ([0.0, 1.0], [0.0, 0.5])}}, "x", level={"error": {"noticed": 1.0}}))
+    (axis,) = figure.axes
+    (text,) = axis.texts
+    assert text.get_window_extent().y1 <= axis.get_window_extent().y1
+    assert text.zorder < axis.lines[0].zorder  # hides no curve
 
 
 def test_azimuths_lie_over_the_way_that_was_taken():
@@ -50,6 +59,10 @@ def test_azimuths_lie_over_the_way_that_was_taken():
 
 def test_intervals_are_bars_around_their_dots_and_run_downwards():
     named = {"first": Interval(1.0, 0.5, 2.0, 9, 0), "published": Interval(3.0, math.nan, math.nan, 1, 0)}
+    span = {"a span": Interval(math.nan, 0.5, 2.0, 1, 0)}
+    bar, dot = drawn(intervals_figure({"error (dB)": span})).axes[0].lines
+    assert list(bar.get_xdata()) == [0.5, 2.0]
+    assert math.isnan(dot.get_xdata()[0])
     figure = drawn(intervals_figure({"error (dB)": named, "error (µs)": named}, upright=0.0))
     for axis, quantity in zip(figure.axes, ("error (dB)", "error (µs)"), strict=True):
         bar, dot, alone, upright = axis.lines

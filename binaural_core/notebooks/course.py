@@ -212,13 +212,17 @@ class Evaluation(Parameters):
     """09: which systems are measured on which clips, and how much is simulated."""
 
     notebook: ClassVar[str] = "09_evaluation"
+    EPOCHS: ClassVar[int] = 20
+    """Of Mono2Binaural, whatever the number of updates."""
+    BATCH: ClassVar[int] = 8
     dataset: Literal["scenes", "fairplay", "realbinaural"] = "scenes"
     data_root: str = ""
     split: str = "test"
     clips: Annotated[int, Between(0, 100_000)] = 12
     seconds: Annotated[float, Between(1.0, 60.0)] = 1.5
     systems: str = "mono,warp,ours:mono_phase"
-    sets: Annotated[int, Between(20, 10_000)] = 200
+    updates: Annotated[int, Between(0, 100_000)] = 60
+    sets: Annotated[int, Between(20, 10_000)] = 400
     listeners: Annotated[int, Between(8, 1000)] = 20
 
     def validate(self) -> None:
@@ -241,11 +245,28 @@ class Evaluation(Parameters):
             why="all are compared with the mono copy",
             fix="give mono and at least one other, such as mono,warp,ours:mono_phase",
         )
+        need(
+            self.updates % self.EPOCHS == 0,
+            f"parameter updates is {self.updates}",
+            why=f"the baseline is trained for {self.EPOCHS} epochs of whole batches",
+            fix=f"give a multiple of {self.EPOCHS}",
+        )
+        need(
+            not self.updates or self.dataset == "scenes",
+            f"parameter updates is {self.updates} with dataset {self.dataset!r}",
+            why="the notebook trains on rendered scenes alone",
+            fix="give 0, and name a folder of `binaural train mono2binaural` in systems: mono2binaural=FOLDER",
+        )
 
     @property
     def names(self) -> list[str]:
         """The systems' entries as `binaural_core.evaluation.systems` reads them."""
         return [name.strip() for name in self.systems.split(",") if name.strip()]
+
+    @property
+    def scenes(self) -> int:
+        """How many Mono2Binaural is trained on: an epoch sees each once."""
+        return self.updates * self.BATCH // self.EPOCHS
 
 
 @dataclass(frozen=True, kw_only=True)

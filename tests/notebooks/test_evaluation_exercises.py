@@ -76,11 +76,13 @@ def test_the_model_answers_agree_with_the_package():
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"dataset": "fairplay"}, "data_root is empty"),
+        ({"dataset": "fairplay", "updates": 0}, "data_root is empty"),
         ({"clips": 1}, "has no spread"),
         ({"systems": "warp,ours"}, "compared with the mono copy"),
         ({"systems": "mono, "}, "compared with the mono copy"),
         ({"listeners": 2}, "between"),
+        ({"updates": 50}, "multiple of 20"),
+        ({"updates": 20, "dataset": "fairplay", "data_root": "somewhere"}, "rendered scenes alone"),
     ],
 )
 def test_parameters_that_make_no_sense_are_refused(given, said):
@@ -90,4 +92,11 @@ def test_parameters_that_make_no_sense_are_refused(given, said):
 
 def test_systems_are_read_as_the_command_line_reads_them():
     assert Evaluation(systems=" mono, warp ,").names == ["mono", "warp"]
-    assert Evaluation(dataset="fairplay", data_root="somewhere", clips=0).clips == 0
+    assert Evaluation(dataset="fairplay", data_root="somewhere", clips=0, updates=0).clips == 0
+
+
+def test_the_baseline_gets_as_many_updates_as_asked():
+    for updates in (0, 20, 60, 600):
+        taken = Evaluation(updates=updates)
+        assert taken.scenes % taken.BATCH == 0  # whole batches
+        assert taken.EPOCHS * taken.scenes // taken.BATCH == updates
