@@ -28,7 +28,7 @@ bench: $(READY)
 	@$(BIN)/binaural bench vocoder --out outputs/vocoder
 
 systems: $(READY)
-	@$(BIN)/binaural bench systems --out outputs/systems
+	@$(BIN)/binaural bench systems --out outputs/systems --keep data_samples/measured/systems
 	@$(BIN)/python -m binaural_core.demo --readme
 
 weights: $(READY)

@@ -7,6 +7,8 @@ kept, and a stopped training goes on. `run` measures all systems in all tests af
 
 from __future__ import annotations
 
+import json
+import os
 import resource
 import time
 from collections.abc import Callable, Iterator
@@ -20,8 +22,8 @@ from binaural_core.data.catalog import DatasetConfig
 from binaural_core.errors import need
 from binaural_core.evaluation import comparing
 from binaural_core.evaluation.clips import ClipsConfig
-from binaural_core.evaluation.comparing import OnClip
-from binaural_core.evaluation.results import machine
+from binaural_core.evaluation.comparing import FACTS, TEXT, OnClip
+from binaural_core.evaluation.results import Results, machine, read_results
 from binaural_core.evaluation.systems import wanted
 from binaural_core.evaluation.wording import markdown_table
 from binaural_core.places import config_file
@@ -153,10 +155,12 @@ class Contest:
     config: ContestConfig
     costs: dict[str, Cost]
     tests: dict[str, comparing.Compared]
+    machine: str
+    """What it was measured on."""
 
     def markdown(self) -> str:
         """The tables of the README: the budget, and the leading measures of every test."""
-        parts = [f"Trained and measured on {machine()['processor'] or machine()['machine']}.", self.budget()]
+        parts = [f"Trained and measured on {self.machine}.", self.budget()]
         for name, found in self.tests.items():
             one, results = self.config.tests[name], found.results
             about = f"**{one.about or name}** " if results.rows else ""
@@ -167,6 +171,15 @@ class Contest:
             if found.broken:
                 parts.append(f"Not measured: {len(found.broken)}, named in {name}/summary.json.")
         return "\n\n".join(parts) + "\n"
+
+    def keep(self, folder: str | Path) -> None:
+        """``costs.json``, and of each test a small csv with the leading measures: all that `markdown` is computed from."""
+        folder = Path(folder)
+        costs = {name: cost.to_dict() for name, cost in self.costs.items()}
+        checkpoint.save_json(folder / "costs.json", {"machine": self.machine, "trainings": costs})
+        for name, found in self.tests.items():
+            columns = (*TEXT, *FACTS, *LEADING[self.config.tests[name].protocol])
+            Results(found.results.rows, columns, text=TEXT).write_csv(folder / f"{name}.csv")
 
     def budget(self) -> str:
         """What each training took."""
@@ -192,11 +205,28 @@ def run(
     costs, tests = train(config, out, world), {}
     for name in config.tests:
         tests[name] = comparing.run(config.test(name, out), world, on_clip=on_test(name) if on_test else None)
-    found = Contest(config, costs, tests)
+    found = Contest(config, costs, tests, f"{machine()['processor']}, {os.cpu_count()} cores")
     if world.first:
         checkpoint.write_whole(out / "measures.md", lambda temporary: temporary.write_text(found.markdown()))
         checkpoint.write_whole(out / "config.yaml", config.save)
     return found
+
+
+def kept(config: ContestConfig, folder: str | Path) -> Contest:
+    """What `Contest.keep` wrote. Raises InputError when a file is missing or broken."""
+    folder = Path(folder)
+    files = [folder / "costs.json", *(folder / f"{name}.csv" for name in config.tests)]
+    missing = [file.name for file in files if not file.is_file()]
+    need(
+        not missing,
+        f"{folder} has no {', '.join(missing)}",
+        why="a contest that was kept has its costs and a csv of each test",
+        fix="make them: binaural bench systems --keep FOLDER",
+    )
+    told = json.loads(files[0].read_text())
+    costs = {name: Cost.from_dict(cost) for name, cost in told["trainings"].items()}
+    tests = {name: comparing.Compared(read_results(folder / f"{name}.csv", TEXT)) for name in config.tests}
+    return Contest(config, costs, tests, told["machine"])
 
 
 def train(config: ContestConfig, out: str | Path, world: World = ALONE) -> dict[str, Cost]:

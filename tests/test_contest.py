@@ -116,6 +116,20 @@ def test_the_table_is_what_the_rows_say(held):
     assert "ild_error_db" not in windows[0]
 
 
+def test_what_is_kept_gives_the_same_tables(held, tmp_path):
+    config, _, found = held
+    found.keep(tmp_path)
+    again = contest.kept(config, tmp_path)
+    assert again.markdown() == found.markdown()
+    assert "mel_l2" not in rows_of(tmp_path / "alike.csv")[0]
+    (tmp_path / "alike.csv").write_text((tmp_path / "alike.csv").read_text().replace(",1.0,", ",one,", 1))
+    with pytest.raises(InputError, match=r"alike\.csv cannot be read"):
+        contest.kept(config, tmp_path)
+    (tmp_path / "two.csv").unlink()
+    with pytest.raises(InputError, match=r"has no two\.csv"):
+        contest.kept(config, tmp_path)
+
+
 def test_true_mels_keep_the_level_difference_that_the_mono_copy_has_lost(held):
     _, _, found = held
     results = found.tests["alike"].results

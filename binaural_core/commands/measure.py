@@ -319,6 +319,8 @@ class BenchSystems:
     """Single settings, such as "dataset.scenes={train: 100, val: 8, test: 8}"."""
     processes: int = 2
     """How many trainings run side by side."""
+    keep: str | None = None
+    """Folder for costs.json and a small csv of each test, from which the tables can be computed again."""
 
     def run(self) -> int | None:
         from binaural_core.contest import ContestConfig
@@ -333,6 +335,8 @@ class BenchSystems:
         for name, test in found.tests.items():
             listen = of_systems(config.test(name, Path(self.out)))
             write_report(Path(self.out) / name / "report.html", test.results, test.broken, listen=listen)
+        if self.keep:
+            found.keep(self.keep)
         print(f"{found.markdown()}\nReports, to be opened in a browser: {self.out}/*/report.html")
         return 0 if all(test.complete for test in found.tests.values()) else 2
 

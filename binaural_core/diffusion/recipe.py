@@ -116,6 +116,12 @@ class RecipeConfig(Config):
     def validate(self) -> None:
         _checked_temperature(self.temperature)
         need(
+            self.name != "diffbinaural" or self.temperature > 0,
+            "temperature=0 with the recipe diffbinaural",
+            why="diffusion begins with noise alone, and a network that is given none makes nothing like a mel",
+            fix="set temperature to 1; only the bridge has a middle to begin with",
+        )
+        need(
             0 <= self.dropout < 1,
             f"dropout={self.dropout}",
             why="it is the share of training samples whose conditions are hidden",

@@ -224,7 +224,7 @@ def _columns(protocol: str, speech: bool, azimuth: bool) -> list[str]:
     if protocol == "windows":
         return list(DISTANCES)
     known = [f.__name__ for f in CUES] + ["azimuth_error_deg"] * azimuth
-    known += [f.__name__ for f in (*MELS, *FIELD, *(SPEECH if speech else ()))]
+    known += [*(f.__name__ for f in (*MELS, *FIELD)), *(SPEECH if speech else ())]
     return [*known, *named_bands(RATE_HZ)]
 
 

@@ -23,6 +23,7 @@ import numpy as np
 import soundfile
 
 from binaural_core.audio import read_audio
+from binaural_core.audio.interaural import LOWEST_RATE_HZ
 from binaural_core.checkpoint import save_json, write_whole
 from binaural_core.data.splits import AUDIO_SUFFIXES
 from binaural_core.errors import InputError, need
@@ -31,7 +32,7 @@ from binaural_core.evaluation.journal import Journal, Row, fingerprint
 from binaural_core.evaluation.results import Results, machine
 from binaural_core.metrics import mel_l1, mel_l2, mel_rmse
 from binaural_core.metrics.azimuth import AzimuthMatcher
-from binaural_core.metrics.pairs import LENGTH_TOLERANCE, LOWEST_RATE_HZ
+from binaural_core.metrics.pairs import LENGTH_TOLERANCE
 from binaural_core.metrics.summary import CUES, FIELD, MELS, SPEECH, summarize
 
 EARS = ("left", "right")
@@ -145,7 +146,7 @@ def evaluate_audio(
         why=f"both sides are brought to it, and no cue is left under {LOWEST_RATE_HZ}",
         fix="give the rate in Hz, such as 22050",
     )
-    speaking = [f.__name__ for f in SPEECH] if speech else []
+    speaking = SPEECH if speech else ()
     placing = ["azimuth_error_deg"] if matcher else []
     known = [f.__name__ for f in (*CUES, *MELS, *FIELD)]
     names = ["duration_s", "reference_s", *known[:4], *placing, *known[4:], *speaking, *named_bands(sample_rate_hz)]

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from binaural_core.checkpoint import write_whole
+from binaural_core.errors import InputError
 from binaural_core.evaluation.bands import PREFIX
 from binaural_core.evaluation.wording import KNOWN, LEADING, label, markdown_table, number, said, signed
 from binaural_core.metrics.intervals import Interval, bootstrap_interval, difference_interval
@@ -255,6 +256,20 @@ class Results:
                 writer.writerows([_plain(row.get(name, "")) for name in self.columns] for row in self.rows)
 
         write_whole(path, write)
+
+
+def read_results(file: str | Path, text: tuple[str, ...]) -> Results:
+    """What `Results.write_csv` wrote; ``text`` names the columns that are no numbers. Raises InputError when it is broken."""
+    with open(file, newline="") as opened:
+        columns, *lines = list(csv.reader(opened)) or [[]]
+    try:
+        rows = [
+            {name: cell if name in text else float(cell or "nan") for name, cell in zip(columns, line, strict=True)}
+            for line in lines
+        ]
+    except ValueError as error:
+        raise InputError(f"{file} cannot be read", why=str(error), fix="measure again") from error
+    return Results(rows, tuple(columns), text=text)
 
 
 DIFFERENCES = (

@@ -8,7 +8,6 @@ samples, one mel hop (vocoders give whole hops); then both end with the shorter.
 import numpy as np
 from numpy.typing import ArrayLike
 
-from binaural_core.audio.interaural import LOWEST_RATE_HZ as LOWEST_RATE_HZ
 from binaural_core.audio.interaural import need_rate
 from binaural_core.errors import InputError, need
 

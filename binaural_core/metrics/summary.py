@@ -46,7 +46,7 @@ FIELD = (
     phase_l2,
     multi_resolution_stft,
 )
-SPEECH = (pesq, stoi, estoi)
+SPEECH = ("pesq", "pesq_left", "pesq_right", "pesq_narrow", "stoi", "estoi")  # what `spoken` says
 
 
 class Measure(NamedTuple):
@@ -78,6 +78,9 @@ MEASURES = {
     "phase_l2": Measure("phase error", "rad"),
     "multi_resolution_stft": Measure("multi-resolution STFT", ""),
     "pesq": Measure("PESQ", "MOS", more_is_better=True, digits=2),
+    "pesq_left": Measure("PESQ, left ear", "MOS", more_is_better=True, digits=2),
+    "pesq_right": Measure("PESQ, right ear", "MOS", more_is_better=True, digits=2),
+    "pesq_narrow": Measure("PESQ, narrow band", "MOS", more_is_better=True, digits=2),
     "stoi": Measure("STOI", "", more_is_better=True),
     "estoi": Measure("ESTOI", "", more_is_better=True),
 }
@@ -110,8 +113,22 @@ def summarize(
         values |= {measure.__name__: math.nan for measure in MELS}
     values |= {measure.__name__: _or_nan(measure, *at_field_rate, FIELD_HZ) for measure in FIELD}
     if speech:
-        values |= {measure.__name__: measure(*waves, sample_rate_hz) for measure in SPEECH}
+        values |= spoken(*waves, sample_rate_hz)
     return values
+
+
+def spoken(prediction_EN: ArrayLike, reference_EN: ArrayLike, sample_rate_hz: int) -> dict[str, float]:
+    """The measures of speech: wide-band PESQ of each ear and its mean, narrow-band PESQ, STOI and ESTOI."""
+    left, right = (pesq(*ear, sample_rate_hz) for ear in zip(prediction_EN, reference_EN, strict=True))
+    heard = [score for score in (left, right) if not math.isnan(score)]
+    return {
+        "pesq": sum(heard) / len(heard) if heard else math.nan,
+        "pesq_left": left,
+        "pesq_right": right,
+        "pesq_narrow": pesq(prediction_EN, reference_EN, sample_rate_hz, band="nb"),
+        "stoi": stoi(prediction_EN, reference_EN, sample_rate_hz),
+        "estoi": estoi(prediction_EN, reference_EN, sample_rate_hz),
+    }
 
 
 def table(rows: Mapping[str, Mapping[str, float | Interval]]) -> str:

@@ -293,6 +293,7 @@ def test_config_round_trip(tmp_path):
     [
         (lambda: RecipeConfig(dropout=1.0), "dropout"),
         (lambda: RecipeConfig(temperature=1.5), "temperature=1.5"),
+        (lambda: RecipeConfig(name="diffbinaural", temperature=0.0), "temperature=0 with the recipe diffbinaural"),
         (lambda: BridgeConfig(noise_sigma=-0.1), "noise_sigma"),
         (lambda: BridgeConfig(steps=0), "steps=0"),
         (lambda: BridgeConfig(spread=0.0), "spread"),

@@ -21,7 +21,7 @@ def pair_of_noises():
 def test_a_summary_holds_what_each_measure_says():
     prediction, reference = pair_of_noises()
     values = metrics.summarize(prediction, reference, RATE_HZ)
-    speech = ("pesq", "stoi", "estoi")
+    speech = ("pesq", "pesq_left", "pesq_right", "pesq_narrow", "stoi", "estoi")
     assert list(values) == [name for name in metrics.MEASURES if name not in (*speech, "azimuth_error_deg")]
     assert values["itd_error_us"] == metrics.itd_error_us(prediction, reference, RATE_HZ)
     assert values["mel_rmse"] == metrics.mel_rmse(*metrics.mel_pair(prediction, reference, RATE_HZ))
@@ -30,8 +30,14 @@ def test_a_summary_holds_what_each_measure_says():
         assert values[name] == getattr(metrics, name)(*at_16k, 16_000)
     with_speech = metrics.summarize(prediction, reference, RATE_HZ, speech=True)
     assert list(with_speech) == [*values, *speech]
-    for name in speech:
+    for name in ("pesq", "stoi", "estoi"):
         assert with_speech[name] == getattr(metrics, name)(prediction, reference, RATE_HZ)
+    assert with_speech["pesq_left"] == metrics.pesq(prediction[0], reference[0], RATE_HZ)
+    assert with_speech["pesq_right"] == metrics.pesq(prediction[1], reference[1], RATE_HZ)
+    assert with_speech["pesq_narrow"] == metrics.pesq(prediction, reference, RATE_HZ, band="nb")
+    one_ear = metrics.summarize(prediction, reference * [[0], [1]], RATE_HZ, speech=True)
+    assert math.isnan(one_ear["pesq_left"])
+    assert one_ear["pesq"] == one_ear["pesq_right"]
     head = Head.kemar()
     matcher = metrics.AzimuthMatcher(head.directions_D2, head.response_DEN, head.sample_rate_hz)
     with_azimuth = metrics.summarize(prediction, reference, RATE_HZ, speech=True, matcher=matcher)
