@@ -207,7 +207,9 @@ def run(
         tests[name] = comparing.run(config.test(name, out), world, on_clip=on_test(name) if on_test else None)
     found = Contest(config, costs, tests, f"{machine()['processor']}, {os.cpu_count()} cores")
     if world.first:
-        checkpoint.write_whole(out / "measures.md", lambda temporary: temporary.write_text(found.markdown()))
+        checkpoint.write_whole(
+            out / "measures.md", lambda temporary: temporary.write_text(found.markdown(), encoding="utf-8")
+        )
         checkpoint.write_whole(out / "config.yaml", config.save)
     return found
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -336,6 +337,26 @@ def test_systems_are_named_on_the_command_line():
             wanted([entry])
     with pytest.raises(InputError, match="mono more than once"):
         wanted(["mono", "mono"])
+
+
+def test_a_recording_that_cannot_be_read_stops_nothing(tmp_path, capsys):
+    from binaural_core.places import data_samples
+
+    shutil.copytree(data_samples() / "fair_play", tmp_path / "FairPlay")
+    names = [one.clip.clip_id for one in listed(fair_play(tmp_path / "FairPlay"))]
+    torn = tmp_path / "FairPlay" / "binaural_audios" / f"{names[0]}.wav"
+    torn.write_bytes(torn.read_bytes()[:30])
+    root = ["--dataset", "fairplay", "--data_root", str(tmp_path / "FairPlay"), "--out", str(tmp_path / "out")]
+    assert cli.main(["evaluate", "systems", "--systems", "mono", "--protocol", "windows", *root]) == 2
+    said = capsys.readouterr()
+    assert f"not measured: test/{names[0]}, mono: " in said.err
+    assert f"{torn.name} cannot be read as sound" in said.err
+    with open(tmp_path / "out" / "measures.csv", newline="") as file:
+        assert [row["clip"] for row in csv.DictReader(file)] == names[1:]
+
+
+def fair_play(root) -> ClipsConfig:
+    return ClipsConfig(dataset=DatasetConfig(kind="fairplay", root=str(root)))
 
 
 def test_systems_may_have_labels_and_a_vocoder_from_elsewhere(tmp_path):

@@ -17,7 +17,7 @@ from binaural_core.data.config import DataConfig
 from binaural_core.data.objects import Places
 from binaural_core.data.sample import Clip
 from binaural_core.data.scene_files import read_scene
-from binaural_core.errors import need
+from binaural_core.errors import InputError, need
 from binaural_core.predicting import chosen
 from binaural_core.scene.plan import Scene
 
@@ -93,13 +93,19 @@ def listed(config: ClipsConfig) -> list[Listed]:
 
 
 def facts(clip: Clip, dataset: DatasetConfig) -> Facts:
-    """From the clip's scene where it was rendered, else from the true places beside the data set, else from its name."""
+    """From the clip's scene where it was rendered, else from the true places beside the data set, else from its name.
+
+    Of a recording that cannot be read only its name is known; why is said when it is measured.
+    """
     scene = getattr(clip, "scene", None) or _scene_beside(clip, dataset)
     video = getattr(clip, "video_id", "")
-    if scene is not None:
-        return _of_scene(scene, clip)
     objects = getattr(clip, "objects", None)
-    return _of_places(objects, clip, video) if isinstance(objects, Places) else Facts(cluster=video)
+    try:
+        if scene is not None:
+            return _of_scene(scene, clip)
+        return _of_places(objects, clip, video) if isinstance(objects, Places) else Facts(cluster=video)
+    except InputError:
+        return Facts(cluster=video)
 
 
 def _of_scene(scene: Scene, clip: Clip) -> Facts:

@@ -73,7 +73,7 @@ class Compared:
         folder = Path(folder)
         if not (folder / "measures.csv").is_file():
             self.results.write_csv(folder / "measures.csv")
-        write_whole(folder / "measures.md", lambda t: t.write_text(self.results.markdown() + "\n"))
+        write_whole(folder / "measures.md", lambda t: t.write_text(self.results.markdown() + "\n", encoding="utf-8"))
         save_json(folder / "summary.json", self.results.summary() | {"broken": self.broken})
 
 

@@ -250,7 +250,7 @@ class Results:
 
     def write_csv(self, path: str | Path) -> None:
         def write(temporary: Path) -> None:
-            with open(temporary, "w", newline="") as file:
+            with open(temporary, "w", newline="", encoding="utf-8") as file:
                 writer = csv.writer(file, lineterminator="\n")
                 writer.writerow(self.columns)
                 writer.writerows([_plain(row.get(name, "")) for name in self.columns] for row in self.rows)
@@ -260,7 +260,7 @@ class Results:
 
 def read_results(file: str | Path, text: tuple[str, ...]) -> Results:
     """What `Results.write_csv` wrote; ``text`` names the columns that are no numbers. Raises InputError when it is broken."""
-    with open(file, newline="") as opened:
+    with open(file, newline="", encoding="utf-8") as opened:
         columns, *lines = list(csv.reader(opened)) or [[]]
     try:
         rows = [

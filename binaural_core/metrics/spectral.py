@@ -87,8 +87,9 @@ def phase_l2(
 def multi_resolution_stft(prediction_EN: ArrayLike, reference_EN: ArrayLike, sample_rate_hz: int) -> float:
     """Spectral convergence plus log-magnitude error, mean over three resolutions; 0 is best.
 
-    Magnitudes are at least 1e-4, so silence is finite; convergence is over both ears at once. InputError up to 1,024
-    samples.   Source: Yamamoto et al. 2020 (1910.11480), eq. 6; auraloss (Steinmetz and Reiss 2020), defaults, in float64.
+    Magnitudes are at least 1e-4, so silence is finite; but convergence divides by the reference, so that of a table's mean
+    one silent reference is hundreds: read the median. Convergence is over both ears at once. InputError up to 1,024 samples.
+    Source: Yamamoto et al. 2020 (1910.11480), eq. 6; auraloss (Steinmetz and Reiss 2020), defaults, in float64.
     """
     from auraloss.freq import MultiResolutionSTFTLoss  # heavy, and needed here alone
 

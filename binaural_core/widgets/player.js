@@ -204,7 +204,7 @@
   // the playhead needs the figure as soon as it is in view. In an exported page it stays an image, and gets its words.
   let waking = false;
   async function wakeFigure() {
-    if (waking) return;
+    if (waking || !root.dataset.picture) return; // a blind listening test has no picture
     waking = true;
     for (let wait = 0; wait < 100 && !findFigure(); wait++) {
       const images = root.closest(".jp-OutputArea")?.querySelectorAll("img") ?? [];

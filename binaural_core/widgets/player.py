@@ -28,12 +28,18 @@ MAX_AUDIO_BYTES = 2_000_000  # as text, all versions: a notebook server drops ou
 
 
 def player(
-    versions: Mapping[str, np.ndarray], sample_rate_hz: int, *, title: str = "", reference: str | None = None
+    versions: Mapping[str, np.ndarray],
+    sample_rate_hz: int,
+    *,
+    title: str = "",
+    reference: str | None = None,
+    picture: bool = True,
 ) -> "Player":
     """A player for versions of one sound; show it as the last expression of a cell or with ``display``.
 
     versions : name -> wave (2, N), float, row 0 = left; all of one length. reference : the version that is the truth,
-    marked as such. The gain is `shared_gain_db`: one number for both ears of all versions, never one per clip.
+    marked as such. picture : False for a listening test, in which what is seen would give the answer.
+    The gain is `shared_gain_db`: one number for both ears of all versions, never one per clip.
     Raises InputError for other shapes or lengths, NaN, an unknown reference, or more sound than a notebook holds.
 
     >>> ears = np.random.default_rng(0).normal(0, 0.1, (2, 22050)).astype("float32")
@@ -67,7 +73,7 @@ def player(
         why=f"the versions are {', '.join(waves_EN)}",
         fix="give the name of one of them, or None",
     )
-    shown = Player(waves_EN, int(sample_rate_hz), title, reference)
+    shown = Player(waves_EN, int(sample_rate_hz), title, reference, picture)
     size = sum(len(source) for source in shown.audio_sources.values())
     need(
         size <= MAX_AUDIO_BYTES,
@@ -86,6 +92,7 @@ class Player:
     sample_rate_hz: int
     title: str
     reference: str | None
+    picture: bool = True
 
     @cached_property
     def gain_db(self) -> float:
@@ -127,7 +134,7 @@ class Player:
         title = html.escape(self.title or "Listening comparison")
         return f"""<div class="binaural-player" role="group" aria-label="{title}" data-player-id="{self.player_id}"
  data-sample-rate-hz="{self.sample_rate_hz}" data-duration-s="{self.duration_s:.6f}" data-lm-suppress-shortcuts="true"
- data-picture="{html.escape(self.panels.description())}">
+ data-picture="{html.escape(self.panels.description()) if self.picture else ""}">
 <style>{(room / "player.css").read_text()}</style>
 <div class="binaural-player-title"><strong>{title}</strong></div>
 <div class="binaural-player-gain">Shared gain <strong>{self.gain_db:+.1f} dB</strong>, the same for both ears and every
@@ -148,6 +155,8 @@ version. Headphones, please.</div>
         from IPython.display import display
 
         display({"text/html": self.html(), "text/plain": repr(self)}, raw=True)
+        if not self.picture:
+            return
         alt = self.panels.description()
         picture = {
             spectrograms.PLOTLY_MIME: self.panels.plotly_figure(self.player_id),

@@ -52,6 +52,13 @@ def test_nothing_plays_by_itself_or_again_or_comes_from_elsewhere():
     assert not re.search(r"https?://|//cdn", page)
 
 
+def test_a_blind_player_shows_and_says_nothing_of_the_sound(monkeypatch):
+    outputs = displayed(player({"A": noise(4000, 1.0, 0.3), "X": noise(4000)}, RATE_HZ, picture=False), monkeypatch)
+    assert [sorted(data) for data, _ in outputs] == [["text/html", "text/plain"]]
+    assert 'data-picture=""' in outputs[0][0]["text/html"]
+    assert len(displayed(player({"A": noise(4000)}, RATE_HZ), monkeypatch)) == 2
+
+
 def test_names_are_text_not_markup():
     shown = player({"<i>a</i>": noise(1000), '"b"': noise(1000)}, RATE_HZ, title="<script>x</script>")
     page = shown.html()
