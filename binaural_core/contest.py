@@ -235,32 +235,41 @@ def train(config: ContestConfig, out: str | Path, world: World = ALONE) -> dict[
     """All trainings; in many processes each takes its share of those that wait for no other."""
     out = Path(out)
     for ready in config.rounds():
-        for heard in dict.fromkeys(config.trainings[name].hears for name in ready if config.trainings[name].hears):
+        left = world.told([name for name in ready if not finished(config, name, out)])
+        for heard in dict.fromkeys(config.trainings[name].hears for name in left if config.trainings[name].hears):
             source = predicting.PredictConfig(weights=str(trained(out) / heard), dataset=config.dataset, device="cpu")
             predicting.write(source, str(out / "mels" / heard), world=world)
-        for name in world.share(ready):
+        for name in world.share(left):
             learn(config, name, out, progress=world.first)
         world.gathered(None)  # the next ones need these
-    return {name: Cost.load(cost_file(out, name)) for name in config.trainings}
+    return {name: spent(out, name) for name in config.trainings}
 
 
 def learn(config: ContestConfig, name: str, out: Path, *, progress: bool = True) -> None:
     """One training, from where it was, and its cost. Raises InputError when its folder holds another one."""
-    full, file = config.training(name, out), cost_file(out, name)
-    spent = Cost.load(file) if file.is_file() else Cost()
-    if spent.finished and type(full).load(file.with_name("config.yaml")) == full:
-        return
-    began_s, cpu_began_s, done = time.perf_counter(), cpu_seconds(), {}
+    before, began_s, cpu_began_s, done = spent(out, name), time.perf_counter(), cpu_seconds(), {}
     try:
-        stage, result = ROOMS[config.trainings[name].kind].train(full, progress=progress)
+        stage, result = ROOMS[config.trainings[name].kind].train(config.training(name, out), progress=progress)
         parameters = sum(p.numel() for part in stage.averaged for p in stage.modules[part].parameters())
         done = {"updates": result.steps, "parameters": parameters, "finished": True}
     finally:  # a training that is stopped has cost something too
         took = {
-            "cpu_s": spent.cpu_s + cpu_seconds() - cpu_began_s,
-            "wall_s": spent.wall_s + time.perf_counter() - began_s,
+            "cpu_s": before.cpu_s + cpu_seconds() - cpu_began_s,
+            "wall_s": before.wall_s + time.perf_counter() - began_s,
         }
-        checkpoint.write_whole(file, spent.replace(**took, **done).save)
+        checkpoint.write_whole(cost_file(out, name), before.replace(**took, **done).save)
+
+
+def finished(config: ContestConfig, name: str, out: Path) -> bool:
+    """Whether that very training was completed there."""
+    full = config.training(name, out)
+    return spent(out, name).finished and type(full).load(cost_file(out, name).with_name("config.yaml")) == full
+
+
+def spent(out: Path, name: str) -> Cost:
+    """What a training has cost up to now."""
+    file = cost_file(out, name)
+    return Cost.load(file) if file.is_file() else Cost()
 
 
 def trained(out: Path) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,6 +15,7 @@ from binaural_core.evaluation.wording import quantity
 from binaural_core.figures import VERSIONS
 from binaural_core.seeds import numpy_stream
 
+MARKS, STROKES = "os^Dv", ("-", "--", ":")
 BIN_DEG = 30.0
 BOX = {"widths": 0.55, "showfliers": False, "medianprops": {"color": "black", "lw": 2}}
 
@@ -77,7 +78,7 @@ def _by_azimuth(results: Results) -> Plot | None:
             values_n = results.values(system, name, known)
             means = {s: _mean(values_n[sector_n[has] == s]) for s in np.unique(sector_n[has])}
             axis.plot(azimuth_deg_n[has], values_n, ".", ms=3, alpha=0.35, color=_colour(row))
-            axis.plot(list(means), list(means.values()), "-o", ms=4, lw=1.4, color=_colour(row), label=system)
+            axis.plot(list(means), list(means.values()), **_line(row), label=system)
             if name == names[0]:
                 said.append(f"{system} " + ", ".join(f"{s:+.0f}° {m:.2f}" for s, m in means.items()))
         axis.set_xlabel("azimuth (°), left positive")
@@ -103,10 +104,11 @@ def _by_sources(results: Results) -> Plot | None:
     for axis, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         for row, system in enumerate(results.systems):
             found = [results.interval(system, name, keys) for keys in kinds.values()]
-            at = np.arange(len(found)) + 0.12 * (row - (len(results.systems) - 1) / 2)
+            apart = min(0.12, 0.8 / len(results.systems))
+            at = np.arange(len(found)) + apart * (row - (len(results.systems) - 1) / 2)
             value_n = np.array([i.value for i in found])
             reach_2n = np.nan_to_num(np.array([[i.value - i.low, i.high - i.value] for i in found]).T).clip(min=0)
-            axis.errorbar(at, value_n, reach_2n, fmt="o", ms=4, capsize=2, color=_colour(row), label=system)
+            axis.errorbar(at, value_n, reach_2n, capsize=2, **_line(row) | {"ls": "", "lw": 1}, label=system)
             if name == names[0]:
                 said.append(f"{system} " + ", ".join(f"{k}: {v:.2f}" for k, v in zip(kinds, value_n, strict=True)))
         axis.set_xticks(range(len(kinds)), [f"{kind}\n({len(keys)} clips)" for kind, keys in kinds.items()], fontsize=8)
@@ -132,7 +134,7 @@ def _by_band(results: Results) -> Plot | None:
     said = []
     for row, system in enumerate(results.systems):
         means = [_mean(results.values(system, band)) for band in bands]
-        axis.semilogx(centres_hz, means, "-o", ms=4, lw=1.4, color=_colour(row), label=system)
+        axis.semilogx(centres_hz, means, **_line(row), label=system)
         some = [0, len(bands) // 2, len(bands) - 1]
         said.append(f"{system} " + ", ".join(f"{centres_hz[i]:.0f} Hz {means[i]:.2f} dB" for i in some))
     ticks = [centre for centre in (125, 250, 500, 1000, 2000, 4000, 8000) if centre <= max(centres_hz)]
@@ -157,6 +159,18 @@ def _legend(figure: Figure) -> None:
 
 def _colour(row: int) -> str:
     return VERSIONS[row % len(VERSIONS)]
+
+
+def _line(row: int) -> dict[str, Any]:
+    """How a system's line looks: colours come again after some systems, then with another mark and broken."""
+    turn = row // len(VERSIONS)
+    return {
+        "color": _colour(row),
+        "marker": MARKS[row % len(MARKS)],
+        "ls": STROKES[turn % len(STROKES)],
+        "ms": 4,
+        "lw": 1.4,
+    }
 
 
 def _first(systems: dict) -> dict:
