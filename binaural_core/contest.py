@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from binaural_core import checkpoint, predicting
 from binaural_core.config import Config
 from binaural_core.data.catalog import DatasetConfig
@@ -23,7 +25,7 @@ from binaural_core.errors import need
 from binaural_core.evaluation import comparing
 from binaural_core.evaluation.clips import ClipsConfig
 from binaural_core.evaluation.comparing import FACTS, TEXT, OnClip
-from binaural_core.evaluation.results import Results, machine, read_results
+from binaural_core.evaluation.results import Key, Results, machine, read_results
 from binaural_core.evaluation.systems import wanted
 from binaural_core.evaluation.wording import markdown_table
 from binaural_core.places import config_file
@@ -40,6 +42,9 @@ LEADING = {
     "whole": ("ild_error_db", "itd_error_us", "azimuth_error_deg", "ipd_error_rad", "mel_l1", "stft_distance"),
     "windows": ("stft_distance", "env_distance", "stft_distance_normalized", "env_distance_normalized"),
 }
+
+BY_KIND = "ILD error in dB, ITD error in µs, by the kind of scene (of how many clips):"
+PAIRED = "One less another on the same clips [95 % interval of the mean difference], * beyond chance:"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +86,8 @@ class ContestConfig(Config):
     systems: tuple[str, ...]
     """As ``binaural evaluate systems`` takes them; {trained} is the folder that holds the trainings."""
     tests: dict[str, Test]
+    pairs: tuple[tuple[str, str], ...] = ()
+    """Systems that are compared with one another, in tests of whole recordings."""
 
     def validate(self) -> None:
         unknown = {name for one in self.trainings.values() for name in one.needs} - self.trainings.keys()
@@ -97,7 +104,14 @@ class ContestConfig(Config):
                 why="only a vocoder goes on from another one and hears predicted mels",
                 fix="leave it out, or give kind: stage2",
             )
-        wanted(self.systems)
+        names = [one.name for one in wanted(self.systems)]
+        strangers = sorted({name for pair in self.pairs for name in pair} - set(names))
+        need(
+            not strangers,
+            f"the pairs name {', '.join(strangers)}",
+            why=f"the systems are {', '.join(names)}",
+            fix="check the spelling",
+        )
         list(self.rounds())
 
     def rounds(self) -> Iterator[list[str]]:
@@ -168,6 +182,10 @@ class Contest:
                 f"{about}{results.heading(median=False)}",
                 markdown_table(results.leader_cells(LEADING[one.protocol])),
             ]
+            if one.protocol == "whole":
+                parts += [BY_KIND, markdown_table(by_kind(results))]
+            if self.config.pairs and one.protocol == "whole":
+                parts += [PAIRED, markdown_table(results.pair_cells(self.config.pairs, LEADING[one.protocol]))]
             if found.broken:
                 parts.append(f"Not measured: {len(found.broken)}, named in {name}/summary.json.")
         return "\n\n".join(parts) + "\n"
@@ -212,6 +230,24 @@ def run(
         )
         checkpoint.write_whole(out / "config.yaml", config.save)
     return found
+
+
+def by_kind(results: Results) -> list[list[str]]:
+    """Rows of a table: systems down, one or several sources in the open or in a room across; mean level and time error."""
+    kinds: dict[str, list[Key]] = {}
+    for key, systems in results.by_key.items():
+        row = next(iter(systems.values()))
+        kinds.setdefault(f"{'one' if row['sources'] == 1 else 'several'}, {row['room']}", []).append(key)
+    lines = [["system", *(f"{kind} ({len(kinds[kind])})" for kind in sorted(kinds))]]
+    for system in results.systems:
+        cells = []
+        for kind in sorted(kinds):
+            ild_db, itd_us = (
+                np.nanmean(results.values(system, n, kinds[kind])) for n in ("ild_error_db", "itd_error_us")
+            )
+            cells.append(f"{ild_db:.2f}, {itd_us:.0f}")
+        lines.append([system, *cells])
+    return lines
 
 
 def kept(config: ContestConfig, folder: str | Path) -> Contest:

@@ -9,7 +9,7 @@ import pytest
 from binaural_core import InputError, cli, contest
 from binaural_core.contest import ContestConfig, Cost
 from binaural_core.pipeline import window_starts_s
-from binaural_core.places import config_file
+from binaural_core.places import REPOSITORY, config_file, data_samples
 
 TOY = {
     "dataset": {
@@ -75,6 +75,7 @@ TOY = {
         "alike": {"about": "As in training."},
         "two": {"protocol": "windows", "set": {"rendered.scene.sources": [2, 2], "scenes": {"test": 1}}},
     },
+    "pairs": [["truth", "ours"]],
 }
 
 
@@ -110,6 +111,19 @@ def test_the_table_is_what_the_rows_say(held):
         mean = np.mean([float(row["ild_error_db"]) for row in rows if row["system"] == system])
         line = next(line for line in said.splitlines() if line.startswith(f"| {system} "))
         assert line.split("|")[2].split()[0] == f"{mean:.2f}"
+    kinds = said.split("by the kind of scene")[1]
+    line = next(line for line in kinds.splitlines() if line.startswith("| warp "))
+    means = [
+        np.mean([float(row[n]) for row in rows if row["system"] == "warp"]) for n in ("ild_error_db", "itd_error_us")
+    ]
+    assert f"one, {rows[0]['room']} (2)" in kinds
+    assert line.split("|")[2].strip() == f"{means[0]:.2f}, {means[1]:.0f}"
+    apart = [
+        float(truth["ild_error_db"]) - float(ours["ild_error_db"])
+        for ours, truth in zip(rows[2::5], rows[4::5], strict=True)
+    ]
+    pair = next(line for line in said.splitlines() if line.startswith("| truth  | ours |"))
+    assert pair.split("|")[3].split()[0] == f"{np.mean(apart):+.2f}"
     windows = rows_of(out / "two" / "measures.csv")
     assert {row["sources"] for row in windows} == {"2.0"}
     assert "stft_distance_normalized" in windows[0]
@@ -153,7 +167,7 @@ def test_costs_are_kept_and_what_is_trained_is_not_trained_again(held):
 
 
 def test_a_training_that_is_stopped_goes_on_and_its_time_is_counted(tmp_path, monkeypatch):
-    config = ContestConfig.from_dict(TOY | {"systems": ["mono"]})
+    config = ContestConfig.from_dict(TOY | {"systems": ["mono"], "pairs": []})
 
     def stopped(full, *, progress):
         raise KeyboardInterrupt
@@ -195,6 +209,19 @@ def test_trainings_that_cannot_be_ordered_are_refused(change, said):
     trainings = TOY["trainings"] | {"vocoder": TOY["trainings"]["vocoder"] | change}
     with pytest.raises(InputError, match=said):
         ContestConfig.from_dict(TOY | {"trainings": trainings})
+
+
+def test_pairs_are_of_known_systems():
+    with pytest.raises(InputError, match="the pairs name nobody"):
+        ContestConfig.from_dict(TOY | {"pairs": [["ours", "nobody"]]})
+
+
+def test_the_readmes_tables_are_what_the_kept_measures_say():
+    """Every number of them is computed from the rows again."""
+    config = ContestConfig.load(config_file("systems.yaml"))
+    readme = (REPOSITORY / "README.md").read_text()
+    between = readme.split("<!-- systems:begin -->\n")[1].split("<!-- systems:end -->")[0]
+    assert between == contest.kept(config, data_samples() / "measured" / "systems").markdown()
 
 
 def test_the_command_writes_reports_and_says_the_tables(held, capsys):

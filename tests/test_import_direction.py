@@ -35,7 +35,8 @@ ALLOWED = {
     "demo": ENGINE | {"pipeline", "training", "evaluation", "notebooks", "widgets"},
     "contest": LOWER | {"data", "training", "predicting", "evaluation"},
     "localizing": LOWER | {"scene", "data", "models"},
-    "commands": ENGINE | {"localizing", "baseline", "pipeline", "synthesis", "training", "predicting", "evaluation", "contest"},
+    "commands": ENGINE
+    | {"localizing", "baseline", "pipeline", "synthesis", "training", "predicting", "evaluation", "contest"},
     "cli": {"errors", "commands"},
     "__main__": {"cli"},
 }

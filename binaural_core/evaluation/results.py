@@ -24,7 +24,7 @@ import torch
 from binaural_core.checkpoint import write_whole
 from binaural_core.errors import InputError
 from binaural_core.evaluation.bands import PREFIX
-from binaural_core.evaluation.wording import KNOWN, LEADING, label, markdown_table, number, said, signed
+from binaural_core.evaluation.wording import KNOWN, LEADING, label, markdown_table, number, quantity, said, signed
 from binaural_core.metrics.intervals import Interval, bootstrap_interval, difference_interval
 
 MONO = "mono"  # the system that all others are compared with
@@ -90,20 +90,21 @@ class Results:
 
     def differences(self, keys: Iterable[Key] | None = None, measures: Sequence[str] | None = None):
         """System -> measure -> system less mono copy, the same clips (paired); nothing where there is no mono copy."""
-        keys = [k for k in (self.by_key if keys is None else keys) if MONO in self.by_key[k]]
-        found: dict[str, dict[str, Interval]] = {}
-        for system in self.systems if MONO in self.systems else []:
-            both = [k for k in keys if system in self.by_key[k]]
-            if system == MONO or not both:
-                continue
-            clusters = self.clusters(both, system)
-            found[system] = {
-                name: _sure(
-                    difference_interval, clusters, self.values(system, name, both), self.values(MONO, name, both)
-                )
-                for name in (measures or self.measures)
-            }
-        return found
+        others = [system for system in self.systems if system != MONO and MONO in self.systems]
+        found = {system: self.difference(system, MONO, keys, measures) for system in others}
+        return {system: intervals for system, intervals in found.items() if intervals}
+
+    def difference(
+        self, system: str, other: str, keys: Iterable[Key] | None = None, measures: Sequence[str] | None = None
+    ) -> dict[str, Interval]:
+        """Measure -> system less other, over the clips that both have (paired); empty where there is none."""
+        keys = self.by_key if keys is None else keys
+        both = [k for k in keys if {system, other} <= self.by_key[k].keys()]
+        clusters = self.clusters(both, system)
+        return {
+            name: _sure(difference_interval, clusters, self.values(system, name, both), self.values(other, name, both))
+            for name in (measures or self.measures if both else ())
+        }
 
     @cached_property
     def kinds(self) -> dict[str, dict[str, list[Key]]]:
@@ -219,6 +220,15 @@ class Results:
                 beyond = system in less and signed(less[system][name], KNOWN[name].digits).endswith("*")
                 cells.append(said(self.statistics[system][name], KNOWN[name].digits) + " *" * beyond)
             lines.append([system, *cells])
+        return lines
+
+    def pair_cells(self, pairs: Sequence[tuple[str, str]], measures: Sequence[str]) -> list[list[str]]:
+        """Rows of a table of a few measures: one system less another, the same clips; * beyond chance."""
+        measures = [name for name in measures if name in self.measures]
+        lines = [["system", "less", *(quantity(name) for name in measures)]]
+        for system, other in pairs:
+            less = self.difference(system, other, measures=measures)
+            lines.append([system, other, *(signed(less[name], KNOWN[name].digits) for name in measures)])
         return lines
 
     def difference_cells(self) -> list[list[str]]:
