@@ -21,7 +21,7 @@ import numpy as np
 from binaural_core import checkpoint, predicting
 from binaural_core.config import Config
 from binaural_core.data.catalog import DatasetConfig
-from binaural_core.errors import need
+from binaural_core.errors import InputError, need
 from binaural_core.evaluation import comparing
 from binaural_core.evaluation.clips import ClipsConfig
 from binaural_core.evaluation.comparing import FACTS, TEXT, OnClip
@@ -152,7 +152,7 @@ class ContestConfig(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class Cost(Config):
-    """What a training took, over all its sittings."""
+    """What a training took, over all its sittings but those that were killed (SIGKILL, SIGTERM)."""
 
     updates: int = 0
     parameters: int = 0
@@ -261,10 +261,26 @@ def kept(config: ContestConfig, folder: str | Path) -> Contest:
         why="a contest that was kept has its costs and a csv of each test",
         fix="make them: binaural bench systems --keep FOLDER",
     )
-    told = json.loads(files[0].read_text())
-    costs = {name: Cost.from_dict(cost) for name, cost in told["trainings"].items()}
+    try:
+        told = json.loads(files[0].read_text(encoding="utf-8"))
+        costs = {name: Cost.from_dict(told["trainings"][name]) for name in config.trainings}
+        measured_on = str(told["machine"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{files[0]} cannot be read",
+            why=f"it holds the machine and the cost of every training ({type(error).__name__}: {error})",
+            fix="make it again: binaural bench systems --keep FOLDER",
+        ) from error
     tests = {name: comparing.Compared(read_results(folder / f"{name}.csv", TEXT)) for name in config.tests}
-    return Contest(config, costs, tests, told["machine"])
+    for name, found in tests.items():
+        strangers = {*TEXT, *FACTS, *LEADING[config.tests[name].protocol]} ^ set(found.results.columns)
+        need(
+            not strangers,
+            f"{name}.csv in {folder} has other columns",
+            why=f"only one of what is there and what is wanted has {', '.join(sorted(strangers)[:6])}",
+            fix="make it again: binaural bench systems --keep FOLDER",
+        )
+    return Contest(config, costs, tests, measured_on)
 
 
 def train(config: ContestConfig, out: str | Path, world: World = ALONE) -> dict[str, Cost]:

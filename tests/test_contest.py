@@ -139,9 +139,35 @@ def test_what_is_kept_gives_the_same_tables(held, tmp_path):
     (tmp_path / "alike.csv").write_text((tmp_path / "alike.csv").read_text().replace(",1.0,", ",one,", 1))
     with pytest.raises(InputError, match=r"alike\.csv cannot be read"):
         contest.kept(config, tmp_path)
+    found.keep(tmp_path)
+    (tmp_path / "alike.csv").write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match=r"alike\.csv cannot be read"):
+        contest.kept(config, tmp_path)
+    (tmp_path / "alike.csv").write_text("clip,system\na,b\n")
+    with pytest.raises(InputError, match=r"alike\.csv .* has other columns.* azimuth_deg"):
+        contest.kept(config, tmp_path)
+    found.keep(tmp_path)
+    for spoiled in ("{", "{}", '{"machine": "here", "trainings": {"small": {}}}'):
+        (tmp_path / "costs.json").write_text(spoiled)
+        with pytest.raises(InputError, match=r"costs\.json cannot be read"):
+            contest.kept(config, tmp_path)
     (tmp_path / "two.csv").unlink()
     with pytest.raises(InputError, match=r"has no two\.csv"):
         contest.kept(config, tmp_path)
+
+
+def test_a_system_that_was_measured_nowhere_costs_its_own_lines_alone(held, tmp_path):
+    config, _, found = held
+    found.keep(tmp_path)
+    for gone in ("truth", ""):  # one system, then every row
+        lines = (tmp_path / "alike.csv").read_text().splitlines()
+        (tmp_path / "alike.csv").write_text(
+            "\n".join([lines[0], *(x for x in lines[1:] if gone and f",{gone}," not in x), ""])
+        )
+        said = contest.kept(config, tmp_path).markdown()
+        assert "| truth  | ours | –" in said
+        assert ("| warp   | 2" in said) == bool(gone)
+        assert "**two**" in said
 
 
 def test_true_mels_keep_the_level_difference_that_the_mono_copy_has_lost(held):

@@ -228,7 +228,8 @@ class Results:
         lines = [["system", "less", *(quantity(name) for name in measures)]]
         for system, other in pairs:
             less = self.difference(system, other, measures=measures)
-            lines.append([system, other, *(signed(less[name], KNOWN[name].digits) for name in measures)])
+            cells = (signed(less[name], KNOWN[name].digits) if less else "–" for name in measures)  # none has both
+            lines.append([system, other, *cells])
         return lines
 
     def difference_cells(self) -> list[list[str]]:
@@ -270,9 +271,9 @@ class Results:
 
 def read_results(file: str | Path, text: tuple[str, ...]) -> Results:
     """What `Results.write_csv` wrote; ``text`` names the columns that are no numbers. Raises InputError when it is broken."""
-    with open(file, newline="", encoding="utf-8") as opened:
-        columns, *lines = list(csv.reader(opened)) or [[]]
     try:
+        with open(file, newline="", encoding="utf-8") as opened:
+            columns, *lines = list(csv.reader(opened)) or [[]]
         rows = [
             {name: cell if name in text else float(cell or "nan") for name, cell in zip(columns, line, strict=True)}
             for line in lines
