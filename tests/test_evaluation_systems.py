@@ -4,12 +4,14 @@ import csv
 import json
 import shutil
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from binaural_core import InputError, cli
+from binaural_core.audio import MelConfig, log_mel
 from binaural_core.audio.interaural import ild_db, itd_us, spherical_head_itd_s
 from binaural_core.baseline import Baseline
 from binaural_core.data.catalog import DatasetConfig
@@ -18,7 +20,7 @@ from binaural_core.data.rendered import RenderedClip
 from binaural_core.evaluation.bands import ild_error_by_band_db, named_bands
 from binaural_core.evaluation.clips import ClipsConfig, Facts, Listed, facts, listed
 from binaural_core.evaluation.comparing import SystemsConfig, evaluate_systems, run
-from binaural_core.evaluation.systems import Blindfold, Reference25D, mono_copy, wanted
+from binaural_core.evaluation.systems import Blindfold, Reference25D, Truth, mono_copy, wanted
 from binaural_core.evaluation.warp import Warp, sphere_level, warped
 from binaural_core.evaluation.windows import in_windows, window_starts
 from binaural_core.metrics import env_distance, ild_error_db, stft_distance
@@ -376,6 +378,30 @@ def test_systems_may_have_labels_and_a_vocoder_from_elsewhere(tmp_path):
     before = found[0].files()["generator"]
     (tmp_path / "g_best").write_bytes(b"other weights")
     assert found[0].files()["generator"] != before
+
+
+def test_true_mels_lie_under_the_mono_at_any_rate_with_the_places_that_are_seen():
+    clip, mel, told = Toy("turn", duration_s=0.7), MelConfig(), []
+
+    def vocoder(mel_EMF, mono_N, seen):
+        told.append((mel_EMF, mono_N, seen))
+        return torch.stack([mono_N, -mono_N])
+
+    data = DataConfig(objects=2, whole_frame="never")
+    parts = {"mel": mel, "data": data, "locate": None, "device": "cpu", "vocoders": {"any": vocoder}}
+    truth = Truth(SimpleNamespace(**parts), "any")
+    _, true_EN = clip.sound(0.0, clip.duration_s, mel.sample_rate_hz)
+    for rate_hz in (mel.sample_rate_hz, 16_000):
+        time_N = np.arange(round(clip.duration_s * rate_hz)) / rate_hz
+        mono_N = (np.sin(2 * np.pi * 300 * time_N) * np.sin(np.pi * time_N / clip.duration_s) ** 2).astype(np.float32)
+        wave_EN = truth(mono_N, rate_hz, clip)
+        np.testing.assert_allclose(wave_EN, np.stack([mono_N, -mono_N]), atol=2e-3)
+        mel_EMF, heard_N, seen = told[-1]
+        frames = -(-true_EN.shape[1] // mel.hop_samples)
+        assert mel_EMF.shape[2] * mel.hop_samples == len(heard_N) == frames * mel.hop_samples
+        padded_EN = np.pad(true_EN, ((0, 0), (0, len(heard_N) - true_EN.shape[1])))
+        torch.testing.assert_close(mel_EMF, log_mel(torch.from_numpy(padded_EN), mel))
+        assert seen.positions_LO3[~seen.mask_LO][:, 0] == pytest.approx(clip.azimuth_deg, abs=1e-3)
 
 
 def test_a_blindfold_hides_pixels_alone():
