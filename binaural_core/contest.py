@@ -146,7 +146,6 @@ class ContestConfig(Config):
             systems=tuple(entry.replace("{trained}", str(trained(out))) for entry in self.systems),
             protocol=one.protocol,
             out=str(out / name),
-            device="cpu",
         )
 
 
@@ -160,6 +159,8 @@ class Cost(Config):
     """Of all threads, and of the processes that read data."""
     wall_s: float = 0.0
     finished: bool = False
+    made_from: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Of each training that it needs: the files of its weights, with their SHA-256."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +195,9 @@ class Contest:
         """``costs.json``, and of each test a small csv with the leading measures: all that `markdown` is computed from."""
         folder = Path(folder)
         costs = {name: cost.to_dict() for name, cost in self.costs.items()}
-        checkpoint.save_json(folder / "costs.json", {"machine": self.machine, "trainings": costs})
+        broken = {name: found.broken for name, found in self.tests.items()}
+        told = {"machine": self.machine, "trainings": costs, "broken": broken}
+        checkpoint.save_json(folder / "costs.json", told)
         for name, found in self.tests.items():
             columns = (*TEXT, *FACTS, *LEADING[self.config.tests[name].protocol])
             Results(found.results.rows, columns, text=TEXT).write_csv(folder / f"{name}.csv")
@@ -271,7 +274,10 @@ def kept(config: ContestConfig, folder: str | Path) -> Contest:
             why=f"it holds the machine and the cost of every training ({type(error).__name__}: {error})",
             fix="make it again: binaural bench systems --keep FOLDER",
         ) from error
-    tests = {name: comparing.Compared(read_results(folder / f"{name}.csv", TEXT)) for name in config.tests}
+    tests = {
+        name: comparing.Compared(read_results(folder / f"{name}.csv", TEXT), told.get("broken", {}).get(name, {}))
+        for name in config.tests
+    }
     for name, found in tests.items():
         strangers = {*TEXT, *FACTS, *LEADING[config.tests[name].protocol]} ^ set(found.results.columns)
         need(
@@ -287,14 +293,51 @@ def train(config: ContestConfig, out: str | Path, world: World = ALONE) -> dict[
     """All trainings; in many processes each takes its share of those that wait for no other."""
     out = Path(out)
     for ready in config.rounds():
+        for name in ready:
+            refuse_stale(config, name, out)
         left = world.told([name for name in ready if not finished(config, name, out)])
         for heard in dict.fromkeys(config.trainings[name].hears for name in left if config.trainings[name].hears):
-            source = predicting.PredictConfig(weights=str(trained(out) / heard), dataset=config.dataset, device="cpu")
-            predicting.write(source, str(out / "mels" / heard), world=world)
+            predict(config, heard, out, world)
         for name in world.share(left):
             learn(config, name, out, progress=world.first)
         world.gathered(None)  # the next ones need these
     return {name: spent(out, name) for name in config.trainings}
+
+
+def predict(config: ContestConfig, heard: str, out: Path, world: World = ALONE) -> None:
+    """The mels that a training of stage 1 predicts for all training and validation clips; what is there is kept.
+
+    Raises InputError when what is there came from other weights.
+    """
+    folder, weights = out / "mels" / heard, best_weights(out, heard)
+    note = folder / "made_from.json"
+    need(
+        not note.is_file() or json.loads(note.read_text()) == weights,
+        f"{folder} holds mels of other weights than {trained(out) / heard} has",
+        why="it was trained on or again since, and a vocoder would hear two networks",
+        fix=f"remove {folder}, and the vocoders that heard it",
+    )
+    if world.first:
+        checkpoint.save_json(note, weights)
+    source = predicting.PredictConfig(weights=str(trained(out) / heard), dataset=config.dataset)
+    predicting.write(source, str(folder), world=world)
+
+
+def refuse_stale(config: ContestConfig, name: str, out: Path) -> None:
+    """Raises InputError when what a training began with has been trained on or again since."""
+    was = spent(out, name).made_from
+    stale = [needed for needed, weights in was.items() if best_weights(out, needed) != weights]
+    need(
+        not stale,
+        f"{trained(out) / name} began with other weights of {', '.join(stale)}",
+        why="those were trained on or again since, and the table would show two networks under one name",
+        fix=f"remove {trained(out) / name}",
+    )
+
+
+def best_weights(out: Path, name: str) -> dict[str, str]:
+    """The files of a training's best weights, with their SHA-256."""
+    return {file.name: checkpoint.digest(file) for file in sorted((trained(out) / name).glob("*_best*"))}
 
 
 def learn(config: ContestConfig, name: str, out: Path, *, progress: bool = True) -> None:
@@ -303,7 +346,8 @@ def learn(config: ContestConfig, name: str, out: Path, *, progress: bool = True)
     try:
         stage, result = ROOMS[config.trainings[name].kind].train(config.training(name, out), progress=progress)
         parameters = sum(p.numel() for part in stage.averaged for p in stage.modules[part].parameters())
-        done = {"updates": result.steps, "parameters": parameters, "finished": True}
+        made_from = {needed: best_weights(out, needed) for needed in sorted(config.trainings[name].needs)}
+        done = {"updates": result.steps, "parameters": parameters, "finished": True, "made_from": made_from}
     finally:  # a training that is stopped has cost something too
         took = {
             "cpu_s": before.cpu_s + cpu_seconds() - cpu_began_s,

@@ -1,6 +1,8 @@
 """The contest at toy size: what is trained on what, what is kept, what it cost, and a table that its rows bear out."""
 
 import csv
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -136,6 +138,11 @@ def test_what_is_kept_gives_the_same_tables(held, tmp_path):
     again = contest.kept(config, tmp_path)
     assert again.markdown() == found.markdown()
     assert "mel_l2" not in rows_of(tmp_path / "alike.csv")[0]
+    torn = replace(found.tests["alike"], broken={"test/x, mono": "it is torn"})
+    incomplete = replace(found, tests=found.tests | {"alike": torn})
+    incomplete.keep(tmp_path)
+    assert "Not measured: 1" in incomplete.markdown()
+    assert contest.kept(config, tmp_path).markdown() == incomplete.markdown()
     (tmp_path / "alike.csv").write_text((tmp_path / "alike.csv").read_text().replace(",1.0,", ",one,", 1))
     with pytest.raises(InputError, match=r"alike\.csv cannot be read"):
         contest.kept(config, tmp_path)
@@ -213,6 +220,21 @@ def test_a_training_that_is_stopped_goes_on_and_its_time_is_counted(tmp_path, mo
     assert done.finished
     assert done.updates == 2
     assert 1000 < done.cpu_s < 2000
+
+
+def test_what_was_made_from_other_weights_is_refused(held, tmp_path):
+    config, whole, _ = held
+    shutil.copytree(whole, tmp_path / "out")
+    out = tmp_path / "out"
+    assert set(Cost.load(contest.cost_file(out, "vocoder_2b")).made_from) == {"small", "vocoder"}
+    contest.train(config, out)
+    weights = out / "trained" / "small" / "frame_best.pth"
+    weights.write_bytes(weights.read_bytes() + b"trained on")
+    with pytest.raises(InputError, match="vocoder_2b began with other weights of small"):
+        contest.train(config, out)
+    shutil.rmtree(out / "trained" / "vocoder_2b")
+    with pytest.raises(InputError, match="holds mels of other weights than"):
+        contest.train(config, out)
 
 
 def test_a_finished_training_of_other_settings_is_refused(held):
