@@ -144,7 +144,8 @@ class EvaluateSystems:
     subset: str | None = None
     """A file with one clip a line, or names that must all hold: one_source, several_sources, room, open, still, moving."""
     systems: str = "mono,warp,ours"
-    """mono, warp, ours[:MODE[:SHOWN]][=FOLDER], mono2binaural=FOLDER; separated by commas."""
+    """mono, warp, ours[:MODE[:SHOWN]][=FOLDER], truth[:MODE][=FOLDER], mono2binaural=FOLDER; separated by commas.
+    FOLDER+GENERATOR takes another vocoder's file, NAME@ before an entry gives it that name."""
     protocol: Literal["whole", "windows"] = "whole"
     """All measures of whole clips at 22,050 Hz, or 2.5D Visual Sound's distances at 16 kHz, for published numbers."""
     config: str | None = None
