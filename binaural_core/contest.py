@@ -32,12 +32,11 @@ from binaural_core.places import config_file
 from binaural_core.training import mono2binaural, stage1, stage2
 from binaural_core.training.distributed import ALONE, World
 
-CONFIGS = {
-    "stage1": stage1.Stage1Config,
-    "stage2": stage2.Stage2Config,
-    "mono2binaural": mono2binaural.Mono2BinauralTraining,
+KINDS = {  # kind of training -> its config, and the module that trains it
+    "stage1": (stage1.Stage1Config, stage1),
+    "stage2": (stage2.Stage2Config, stage2),
+    "mono2binaural": (mono2binaural.Mono2BinauralTraining, mono2binaural),
 }
-ROOMS = {"stage1": stage1, "stage2": stage2, "mono2binaural": mono2binaural}
 LEADING = {
     "whole": ("ild_error_db", "itd_error_us", "azimuth_error_deg", "ipd_error_rad", "mel_l1", "stft_distance"),
     "windows": ("stft_distance", "env_distance", "stft_distance_normalized", "env_distance_normalized"),
@@ -136,7 +135,7 @@ class ContestConfig(Config):
             changes["start_from"] = str(trained(out) / one.begins_with)
         if one.hears:
             changes["mel_pred_dir"] = str(out / "mels" / one.hears)
-        return CONFIGS[one.kind].load(config_file(one.config)).replace(**changes, **one.set)
+        return KINDS[one.kind][0].load(config_file(one.config)).replace(**changes, **one.set)
 
     def test(self, name: str, out: Path) -> comparing.SystemsConfig:
         """What `comparing.run` is to do for a test in the folder ``out``."""
@@ -344,7 +343,8 @@ def learn(config: ContestConfig, name: str, out: Path, *, progress: bool = True)
     """One training, from where it was, and its cost. Raises InputError when its folder holds another one."""
     before, began_s, cpu_began_s, done = spent(out, name), time.perf_counter(), cpu_seconds(), {}
     try:
-        stage, result = ROOMS[config.trainings[name].kind].train(config.training(name, out), progress=progress)
+        _, room = KINDS[config.trainings[name].kind]
+        stage, result = room.train(config.training(name, out), progress=progress)
         parameters = sum(p.numel() for part in stage.averaged for p in stage.modules[part].parameters())
         made_from = {needed: best_weights(out, needed) for needed in sorted(config.trainings[name].needs)}
         done = {"updates": result.steps, "parameters": parameters, "finished": True, "made_from": made_from}

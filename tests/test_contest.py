@@ -12,6 +12,7 @@ from binaural_core import InputError, cli, contest
 from binaural_core.contest import ContestConfig, Cost
 from binaural_core.pipeline import window_starts_s
 from binaural_core.places import REPOSITORY, config_file, data_samples
+from binaural_core.training import stage1
 
 TOY = {
     "dataset": {
@@ -184,6 +185,9 @@ def test_true_mels_keep_the_level_difference_that_the_mono_copy_has_lost(held):
         row = results.by_key[key]
         assert row["truth"]["ild_error_db"] < 0.2 * row["mono"]["ild_error_db"]
         assert row["truth"]["mel_l1"] < 0.2
+    less_mono = results.differences()
+    assert less_mono["truth"]["ild_error_db"].value < 0
+    assert less_mono.keys() == {"warp", "ours", "2b", "truth"}
 
 
 def test_costs_are_kept_and_what_is_trained_is_not_trained_again(held):
@@ -205,8 +209,8 @@ def test_a_training_that_is_stopped_goes_on_and_its_time_is_counted(tmp_path, mo
     def stopped(full, *, progress):
         raise KeyboardInterrupt
 
-    train = contest.ROOMS["stage1"].train
-    monkeypatch.setattr(contest.ROOMS["stage1"], "train", stopped)
+    train = stage1.train
+    monkeypatch.setattr(stage1, "train", stopped)
     with pytest.raises(KeyboardInterrupt):
         contest.learn(config, "small", tmp_path, progress=False)
     first = Cost.load(contest.cost_file(tmp_path, "small"))
@@ -214,7 +218,7 @@ def test_a_training_that_is_stopped_goes_on_and_its_time_is_counted(tmp_path, mo
     assert first.wall_s > 0
     checked = first.replace(cpu_s=1000.0)
     checked.save(contest.cost_file(tmp_path, "small"))
-    monkeypatch.setattr(contest.ROOMS["stage1"], "train", train)
+    monkeypatch.setattr(stage1, "train", train)
     contest.learn(config, "small", tmp_path, progress=False)
     done = Cost.load(contest.cost_file(tmp_path, "small"))
     assert done.finished

@@ -5,14 +5,11 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Literal
 
 from binaural_core.commands.options import dataset_of, load_config, say, settings
 from binaural_core.errors import need
-
-SAID = 10  # lines on the screen of what could not be measured
 
 
 @dataclass(kw_only=True)
@@ -167,6 +164,7 @@ class EvaluateSystems:
         from binaural_core.evaluation.comparing import SystemsConfig
         from binaural_core.evaluation.listening import of_systems
         from binaural_core.evaluation.report import write_report
+        from binaural_core.evaluation.wording import not_measured
         from binaural_core.training.distributed import launch
 
         dataset = dataset_of(self.config, self.dataset, self.data_root, self.set)
@@ -185,10 +183,8 @@ class EvaluateSystems:
         if found is None:
             return None  # the first process of torchrun reports
         report = write_report(Path(self.out) / "report.html", found.results, found.broken, listen=of_systems(config))
-        for name, why in islice(found.broken.items(), SAID):
-            print(f"not measured: {name}: {why}", file=sys.stderr)
-        if len(found.broken) > SAID:
-            print(f"not measured: {len(found.broken) - SAID} more, all named in summary.json", file=sys.stderr)
+        for line in not_measured(found.broken):
+            print(line, file=sys.stderr)
         print(f"{found.results.markdown()}\n\nThe report, to be opened in a browser: {report}")
         return 0 if found.complete else 2
 

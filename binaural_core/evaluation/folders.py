@@ -30,6 +30,7 @@ from binaural_core.errors import InputError, need
 from binaural_core.evaluation.bands import ild_error_by_band_db, named_bands
 from binaural_core.evaluation.journal import Journal, Row, fingerprint
 from binaural_core.evaluation.results import Results, machine
+from binaural_core.evaluation.wording import not_measured
 from binaural_core.metrics import mel_l1, mel_l2, mel_rmse
 from binaural_core.metrics.azimuth import AzimuthMatcher
 from binaural_core.metrics.pairs import LENGTH_TOLERANCE
@@ -37,7 +38,6 @@ from binaural_core.metrics.summary import CUES, FIELD, MELS, SPEECH, summarize
 
 EARS = ("left", "right")
 PREDICTION, MONO = "prediction", "mono"
-SHOWN = 10  # of what could not be measured; all of it is in summary.json
 BROKEN = (InputError, ValueError, OSError, EOFError, soundfile.LibsndfileError)
 TEXT, KEY = ("clip", "system", "files"), ("clip", "system")
 MEL_MEASURES = {"mel_rmse": mel_rmse, "mel_l1": mel_l1, "mel_l2": mel_l2}
@@ -235,9 +235,7 @@ def listed(found: Report) -> list[str]:
         for kind, names in alone.items()
         if names
     ]
-    lines += [f"not measured: {name}: {why}" for name, why in itertools.islice(found.broken.items(), SHOWN)]
-    more = len(found.broken) - SHOWN
-    return lines + ([f"not measured: {more} more; summary.json (--out) names them all"] if more > 0 else [])
+    return lines + not_measured(found.broken)
 
 
 def _items(folder: str | Path, suffixes: Sequence[str], *, ears: bool) -> dict[str, list[Item]]:

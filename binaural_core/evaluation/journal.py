@@ -110,7 +110,7 @@ class Journal:
     def _lines(self, rows: Iterable[Row]) -> str:
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows(
-            [_cell(row.get(name, "")) for name in self.columns] for row in rows
+            [cell_of(row.get(name, "")) for name in self.columns] for row in rows
         )
         return text.getvalue()
 
@@ -129,18 +129,20 @@ class Journal:
         """None where it is not whole, or a number is none."""
         try:
             cells = zip(self.columns, line, strict=True)
-            return {name: cell if name in self.text else _number(cell) for name, cell in cells}
+            return {name: cell if name in self.text else number_of(cell) for name, cell in cells}
         except ValueError:
             return None
 
 
-def _cell(value: Any) -> str:
+def cell_of(value: Any) -> str:
+    """A number in full, nothing where it is not defined."""
     if isinstance(value, float):
         return "" if value != value else repr(float(value))
     return str(value)
 
 
-def _number(cell: str) -> float:
+def number_of(cell: str) -> float:
+    """What `cell_of` wrote. Raises ValueError where it is no number."""
     return float(cell) if cell else float("nan")
 
 

@@ -24,6 +24,7 @@ import torch
 from binaural_core.checkpoint import write_whole
 from binaural_core.errors import InputError
 from binaural_core.evaluation.bands import PREFIX
+from binaural_core.evaluation.journal import cell_of, number_of
 from binaural_core.evaluation.wording import KNOWN, LEADING, label, markdown_table, number, quantity, said, signed
 from binaural_core.metrics.intervals import Interval, bootstrap_interval, difference_interval
 
@@ -264,7 +265,7 @@ class Results:
             with open(temporary, "w", newline="", encoding="utf-8") as file:
                 writer = csv.writer(file, lineterminator="\n")
                 writer.writerow(self.columns)
-                writer.writerows([_plain(row.get(name, "")) for name in self.columns] for row in self.rows)
+                writer.writerows([cell_of(row.get(name, "")) for name in self.columns] for row in self.rows)
 
         write_whole(path, write)
 
@@ -275,7 +276,7 @@ def read_results(file: str | Path, text: tuple[str, ...]) -> Results:
         with open(file, newline="", encoding="utf-8") as opened:
             columns, *lines = list(csv.reader(opened)) or [[]]
         rows = [
-            {name: cell if name in text else float(cell or "nan") for name, cell in zip(columns, line, strict=True)}
+            {name: cell if name in text else number_of(cell) for name, cell in zip(columns, line, strict=True)}
             for line in lines
         ]
     except ValueError as error:
@@ -361,9 +362,3 @@ def _mean(values_n: np.ndarray) -> float:
 def _median(values_n: np.ndarray) -> float:
     finite_n = values_n[np.isfinite(values_n)]
     return float(np.median(finite_n)) if len(finite_n) else math.nan
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, float):
-        return "" if math.isnan(value) else repr(float(value))
-    return str(value)

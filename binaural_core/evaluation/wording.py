@@ -1,7 +1,8 @@
 """How measures are written: their names, units and digits, and tables to be read as plain text."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import islice
 
 from binaural_core.metrics.intervals import Interval
 from binaural_core.metrics.summary import MEASURES, Measure
@@ -20,6 +21,15 @@ LEADING = (
     "env_distance_normalized",
     "mel_rmse",
 )
+
+SHOWN = 10  # of what could not be measured; all of it is in summary.json
+
+
+def not_measured(broken: Mapping[str, str]) -> list[str]:
+    """Lines for the screen: what could not be measured and why, the first few."""
+    lines = [f"not measured: {name}: {why}" for name, why in islice(broken.items(), SHOWN)]
+    more = len(broken) - SHOWN
+    return lines + ([f"not measured: {more} more; summary.json (--out) names them all"] if more > 0 else [])
 
 
 def label(name: str) -> str:

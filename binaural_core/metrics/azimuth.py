@@ -13,8 +13,8 @@ difference is largest. Elevation and, with half a circle, front and back are not
 How good it is, on renders with the shipped head (median over blocks; the 28 dry sounds, or every third of them): still
 sources 0 to 75° to either side 0.05°, the worst block 1.6°; moving by up to 165° in 3 s 0.6°; white noise 20 dB under the
 sound 0.7°, 10 dB 1.8°; in a room with RT60 0.4 s 7.5°, as reflections make the ears more alike; the nearest of two sources
-3.2°. Above and below the plane (three sounds, every third direction in front, as lateral angles): 1.2° up to 20° of
-elevation, but up to 20° at the very side; 2.4° beyond.
+3.2°. Above and below the plane lateral angles are found roughly: within 5° at 20° of elevation, 8° at 60°, for sources up to
+60° to either side; nearer to the very side they are not to be trusted.
 """
 
 import math

@@ -95,6 +95,19 @@ def estoi(prediction_EN: ArrayLike, reference_EN: ArrayLike, sample_rate_hz: int
     return stoi(prediction_EN, reference_EN, sample_rate_hz, extended=True)
 
 
+def spoken(prediction_EN: ArrayLike, reference_EN: ArrayLike, sample_rate_hz: int) -> dict[str, float]:
+    """All of them: wide-band PESQ of each ear and its mean, narrow-band PESQ, STOI and ESTOI. Waves (2, N)."""
+    left, right = (pesq(*ear, sample_rate_hz) for ear in zip(prediction_EN, reference_EN, strict=True))
+    return {
+        "pesq": _mean([left, right]),
+        "pesq_left": left,
+        "pesq_right": right,
+        "pesq_narrow": pesq(prediction_EN, reference_EN, sample_rate_hz, band="nb"),
+        "stoi": stoi(prediction_EN, reference_EN, sample_rate_hz),
+        "estoi": estoi(prediction_EN, reference_EN, sample_rate_hz),
+    }
+
+
 def _mean_over_ears(
     one_ear: Callable[[np.ndarray, np.ndarray], float], prediction_EN: np.ndarray, reference_EN: np.ndarray
 ) -> float:

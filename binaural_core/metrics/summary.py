@@ -17,7 +17,7 @@ from binaural_core.metrics.azimuth import AzimuthMatcher, azimuth_error_deg
 from binaural_core.metrics.interaural import iacc_error, ild_error_db, ipd_error_rad, itd_error_us
 from binaural_core.metrics.intervals import Interval
 from binaural_core.metrics.pairs import pair
-from binaural_core.metrics.perceptual import estoi, pesq, stoi
+from binaural_core.metrics.perceptual import spoken
 from binaural_core.metrics.spectral import (
     amplitude_l2,
     mel_cepstral_distortion_db,
@@ -46,7 +46,7 @@ FIELD = (
     phase_l2,
     multi_resolution_stft,
 )
-SPEECH = ("pesq", "pesq_left", "pesq_right", "pesq_narrow", "stoi", "estoi")  # what `spoken` says
+SPEECH = ("pesq", "pesq_left", "pesq_right", "pesq_narrow", "stoi", "estoi")  # of `perceptual.spoken`
 
 
 class Measure(NamedTuple):
@@ -115,20 +115,6 @@ def summarize(
     if speech:
         values |= spoken(*waves, sample_rate_hz)
     return values
-
-
-def spoken(prediction_EN: ArrayLike, reference_EN: ArrayLike, sample_rate_hz: int) -> dict[str, float]:
-    """The measures of speech: wide-band PESQ of each ear and its mean, narrow-band PESQ, STOI and ESTOI."""
-    left, right = (pesq(*ear, sample_rate_hz) for ear in zip(prediction_EN, reference_EN, strict=True))
-    heard = [score for score in (left, right) if not math.isnan(score)]
-    return {
-        "pesq": sum(heard) / len(heard) if heard else math.nan,
-        "pesq_left": left,
-        "pesq_right": right,
-        "pesq_narrow": pesq(prediction_EN, reference_EN, sample_rate_hz, band="nb"),
-        "stoi": stoi(prediction_EN, reference_EN, sample_rate_hz),
-        "estoi": estoi(prediction_EN, reference_EN, sample_rate_hz),
-    }
 
 
 def table(rows: Mapping[str, Mapping[str, float | Interval]]) -> str:

@@ -9,6 +9,19 @@ from binaural_core.notebooks.parameters import Between, Parameters
 from binaural_core.places import outputs
 
 
+def _need_root(dataset: str, data_root: str) -> None:
+    need(
+        dataset == "scenes" or bool(data_root),
+        f"parameter data_root is empty with dataset {dataset!r}",
+        why="its recordings lie in a folder of yours",
+        fix="name that folder, or take scenes",
+    )
+
+
+def _need_id(name: str) -> None:
+    need(bool(name), "parameter id is empty", why="folders of trainings have that name", fix="give it a name")
+
+
 @dataclass(frozen=True, kw_only=True)
 class SetUp(Parameters):
     """00: what the headphone check plays."""
@@ -90,13 +103,8 @@ class TrainingStage1(Parameters):
 
     def validate(self) -> None:
         super().validate()
-        need(
-            self.dataset == "scenes" or bool(self.data_root),
-            f"parameter data_root is empty with dataset {self.dataset!r}",
-            why="its recordings lie in a folder of yours",
-            fix="name that folder, or train on scenes",
-        )
-        need(bool(self.id), "parameter id is empty", why="the run's folder has that name", fix="give it a name")
+        _need_root(self.dataset, self.data_root)
+        _need_id(self.id)
 
     @property
     def validate_epochs(self) -> int:
@@ -138,13 +146,8 @@ class TrainingVocoder(Parameters):
 
     def validate(self) -> None:
         super().validate()
-        need(
-            self.dataset == "scenes" or bool(self.data_root),
-            f"parameter data_root is empty with dataset {self.dataset!r}",
-            why="its recordings lie in a folder of yours",
-            fix="name that folder, or train on scenes",
-        )
-        need(bool(self.id), "parameter id is empty", why="the run's folder has that name", fix="give it a name")
+        _need_root(self.dataset, self.data_root)
+        _need_id(self.id)
         need(
             self.segment % 256 == 0,
             f"parameter segment is {self.segment}",
@@ -186,13 +189,8 @@ class ScheduledSampling(Parameters):
 
     def validate(self) -> None:
         super().validate()
-        need(
-            self.dataset == "scenes" or bool(self.data_root),
-            f"parameter data_root is empty with dataset {self.dataset!r}",
-            why="its recordings lie in a folder of yours",
-            fix="name that folder, or train on scenes",
-        )
-        need(bool(self.id), "parameter id is empty", why="the runs' folders begin with it", fix="give it a name")
+        _need_root(self.dataset, self.data_root)
+        _need_id(self.id)
         need(
             self.segment % 256 == 0 and self.segment <= 76 * 256,
             f"parameter segment is {self.segment}",
@@ -227,12 +225,7 @@ class Evaluation(Parameters):
 
     def validate(self) -> None:
         super().validate()
-        need(
-            self.dataset == "scenes" or bool(self.data_root),
-            f"parameter data_root is empty with dataset {self.dataset!r}",
-            why="its recordings lie in a folder of yours",
-            fix="name that folder, or measure on scenes",
-        )
+        _need_root(self.dataset, self.data_root)
         need(
             self.dataset != "scenes" or self.clips >= 2,
             f"parameter clips is {self.clips}",

@@ -178,3 +178,10 @@ def test_what_has_no_interval(arguments, says):
         bootstrap_interval(*arguments)
     with pytest.raises(InputError, match="draws=1"):
         bootstrap_interval([1.0, 2.0], draws=1)
+
+
+@pytest.mark.parametrize(("units", "share"), [(10, 0.89), (20, 0.92), (40, 0.93)])
+def test_with_few_units_intervals_are_as_much_too_narrow_as_is_said(units, share):
+    sets = [numpy_stream(12, "few", units, n).standard_normal(units) for n in range(1500)]
+    found = [bootstrap_interval(values, draws=600) for values in sets]
+    assert np.mean([one.low < 0 < one.high for one in found]) == pytest.approx(share, abs=0.02)
